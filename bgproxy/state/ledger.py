@@ -6,7 +6,8 @@ load or store is one machine instruction and nothing is left behind after a cras
     header   epoch (written by the supervisor alone)
     words    one active pointer per cache line   (written by the supervisor alone)
     slabs    one per worker and a last one, the retired slab; each has one writer:
-             head · series × (codes, reasons, durations, apart) · backends × gauges
+             head, then for each series codes, reasons, durations and
+             what is counted apart, then for each backend its gauges
 
 **The pointer.** A word packs generation and color; zero is never valid. `store_pointer` is the
 whole of a switch: one store that every worker sees with its next request. (`struct.pack_into`
@@ -61,7 +62,11 @@ CONNECTIONS = 3
 HELD = 4
 ACCEPTED = 5
 TURNED_AWAY = 6
+_REFUSED = 16
 _SLAB_HEAD = 64
+
+REFUSED_STATUSES = (400, 404, 408, 413, 414, 417, 431, 501, 503, 505)
+"""What the proxy answers by itself to requests that no environment sees."""
 
 # A series: one service and color, offsets in cells.
 FIRST_CODE = 100
@@ -280,7 +285,7 @@ class Ledger:
                 total = [a + b for a, b in zip(total, row, strict=True)]
         return total
 
-    # -- dead workers and reused slots --------------------------------------------------------------
+    # -- dead workers and reused slots ------------------------------------------------------------
 
     def use(self, services: int, backends: int) -> None:
         """Tell how many service and backend slots a routing table uses, so that `fold` sees all."""
@@ -336,6 +341,13 @@ class Ledger:
 def slab_base(slab: int) -> int:
     """First cell of a slab."""
     return _SLABS + slab * _SLAB
+
+
+def refused_cell(status: int) -> int:
+    """Cell, in a slab's head, that counts answers of the proxy's own with this status."""
+    if status in REFUSED_STATUSES:
+        return _REFUSED + REFUSED_STATUSES.index(status)
+    return _REFUSED + len(REFUSED_STATUSES)
 
 
 def series_base(slab: int, service: int, color: Color) -> int:

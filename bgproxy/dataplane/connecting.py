@@ -1,0 +1,79 @@
+"""Opening a backend connection for a claimed request: off the common path, so a task may do it.
+
+Where one address does not accept, the next is tried: nothing was sent, so nothing can run twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING
+
+from bgproxy.dataplane.upstream import Upstream
+from bgproxy.domain.outcome import Reason
+
+if TYPE_CHECKING:
+    from bgproxy.dataplane.downstream import Downstream
+    from bgproxy.dataplane.routes import BackendState
+    from bgproxy.dataplane.worker import Worker
+
+
+def connect(client: Downstream) -> None:
+    """Open a connection to the claimed backend and send the request there."""
+    client.worker.start(_connect(client))
+
+
+async def _connect(client: Downstream) -> None:
+    while True:
+        backend = client.backend
+        try:
+            upstream = await _open(client.worker, backend, client.route.timeouts.connect)
+        except OSError as error:
+            reason = _reason_of(error)
+            client.worker.report_trouble(backend, reason)
+            if not client.is_connecting_to(backend):
+                return
+            if not client.claim_another():
+                client.fail(reason, f"{backend.url} does not accept: {_words_of(error)}")
+                return
+            if client.send_on_idle():
+                return
+        else:
+            if client.is_connecting_to(backend):
+                client.send(upstream)
+            else:
+                upstream.rest()
+            return
+
+
+async def _open(worker: Worker, backend: BackendState, seconds: float) -> Upstream:
+    """Open one connection.
+
+    Raises:
+        OSError: `TimeoutError` and `ssl.SSLError` among them.
+    """
+    loop = worker.loop
+
+    def factory() -> Upstream:
+        return Upstream(worker, backend)
+
+    async with asyncio.timeout(seconds):
+        if backend.scheme == "unix":
+            _, upstream = await loop.create_unix_connection(factory, backend.address[0])
+        else:
+            _, upstream = await loop.create_connection(factory, *backend.address)
+    return upstream
+
+
+def _reason_of(error: OSError) -> Reason:
+    if isinstance(error, TimeoutError):
+        return Reason.CONNECT_TIMEOUT
+    if isinstance(error, ssl.SSLError):
+        return Reason.TLS_FAILED
+    if isinstance(error, ConnectionRefusedError):
+        return Reason.CONNECT_REFUSED
+    return Reason.CONNECT_FAILED
+
+
+def _words_of(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__

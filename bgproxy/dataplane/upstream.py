@@ -1,0 +1,307 @@
+"""A backend connection: carries one exchange at a time, rests in its backend's pool between them.
+
+Phases: RESTING → HEAD (an answer's head is awaited) → one of the bodies → RESTING, or CLOSED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from typing import TYPE_CHECKING
+
+from bgproxy.domain.outcome import Reason
+from bgproxy.errors import BadResponse
+from bgproxy.protocol.chunked import ChunkedReader
+from bgproxy.protocol.head import CHUNKED, ResponseHead, read_response_head
+from bgproxy.protocol.render import LAST_CHUNK, chunk_head
+
+if TYPE_CHECKING:
+    from bgproxy.dataplane.downstream import Downstream
+    from bgproxy.dataplane.routes import BackendState
+    from bgproxy.dataplane.worker import Worker
+
+RESTING, HEAD, BODY_LENGTH, BODY_CHUNKED, BODY_UNTIL_CLOSE, TUNNEL, CLOSED = range(7)
+
+_BUFFER_BYTES = 64 * 1024
+_MOST_INTERIM = 64
+"""1xx answers before the final one; a backend that sends more is out of its mind."""
+
+
+class Upstream(asyncio.BufferedProtocol):
+    """One connection to a backend."""
+
+    __slots__ = (
+        "_interim",
+        "_left",
+        "_partial",
+        "_reader",
+        "_stopped",
+        "backend",
+        "exchange",
+        "idle_since",
+        "is_reusable",
+        "is_reused",
+        "phase",
+        "transport",
+        "worker",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, worker: Worker, backend: BackendState) -> None:
+        self.worker = worker
+        self.backend = backend
+        self.exchange: Downstream | None = None
+        self.phase = RESTING
+        self.is_reused = False
+        self.is_reusable = True
+        self.idle_since = 0.0
+        self._partial = b""
+        self._stopped = False
+        self._left = 0
+        self._interim = 0
+        self._reader: ChunkedReader | None = None
+
+    # -- the connection -------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The backend has accepted."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(_BUFFER_BYTES)
+        self.worker.upstreams.add(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """The worker's one buffer; copied out at once."""
+        return self.worker.scratch
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, by whomever."""
+        phase, self.phase = self.phase, CLOSED
+        self.worker.upstreams.discard(self)
+        exchange, self.exchange = self.exchange, None
+        if exchange is None:
+            if phase == RESTING and self in self.backend.idle:
+                self.backend.idle.remove(self)
+        elif phase == TUNNEL:
+            assert exchange.tunnel is not None
+            exchange.tunnel.backend_lost()
+        elif phase == BODY_UNTIL_CLOSE and exc is None:
+            self._end_until_close(exchange)
+        else:
+            exchange.upstream_lost(self.is_reused, phase == HEAD and not self._partial)
+
+    def eof_received(self) -> bool:
+        """The backend sends no more; only a tunnel lives on in one direction."""
+        if self.phase == TUNNEL and self.exchange is not None:
+            assert self.exchange.tunnel is not None
+            return self.exchange.tunnel.backend_ended()
+        if self.phase == RESTING and self in self.backend.idle:
+            self.backend.idle.remove(self)
+        return False
+
+    def pause_writing(self) -> None:
+        """The backend reads slower than the client sends."""
+        if self.exchange is not None:
+            self.exchange.stop_reading()
+
+    def resume_writing(self) -> None:
+        """The backend has caught up."""
+        if self.exchange is not None:
+            self.exchange.go_on_reading()
+
+    def stop_reading(self) -> None:
+        """Leave the backend's bytes in the kernel: the client is slow."""
+        if not self._stopped and not self.transport.is_closing():
+            self._stopped = True
+            self.transport.pause_reading()
+
+    def go_on_reading(self) -> None:
+        """Take the backend's bytes again."""
+        if self._stopped and not self.transport.is_closing():
+            self._stopped = False
+            self.transport.resume_reading()
+
+    def close(self) -> None:
+        """End the connection; what it carried has been taken off it before."""
+        self.phase = CLOSED
+        self.exchange = None
+        self.transport.abort()
+
+    # -- an exchange ----------------------------------------------------------------------------
+
+    def is_usable(self, is_idempotent: bool) -> bool:
+        """Whether a resting connection can carry a request.
+
+        A request that must not run twice could not be sent again if the backend has closed
+        meanwhile; so for these the kernel is asked first whether anything has come in.
+        """
+        if self.phase != RESTING or self.transport.is_closing():
+            return False
+        if is_idempotent:
+            return True
+        poll = select.poll()
+        poll.register(
+            self.transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLRDHUP
+        )
+        if poll.poll(0):
+            self.close()
+            return False
+        return True
+
+    def begin(self, exchange: Downstream, request: bytes) -> None:
+        """Carry an exchange: write its head (and all of it, where it has no body)."""
+        self.exchange = exchange
+        self.phase = HEAD
+        self.transport.write(request)
+        if exchange.is_write_paused:
+            self.stop_reading()
+
+    def rest(self) -> None:
+        """The exchange is over: back to the pool, or away if that cannot be trusted."""
+        self.exchange = None
+        backend = self.backend
+        if self.is_reusable and backend.is_known and not self.transport.is_closing():
+            self.phase = RESTING
+            self.is_reused = True
+            self.idle_since = self.worker.now
+            self.go_on_reading()
+            backend.idle.append(self)
+        else:
+            self.close()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes from the backend."""
+        data = bytes(self.worker.scratch[:nbytes])
+        exchange = self.exchange
+        phase = self.phase
+        if exchange is None:
+            # Nobody asked: whatever this is, it is no answer to the next request.
+            if phase == RESTING and self in self.backend.idle:
+                self.backend.idle.remove(self)
+            self.close()
+        elif phase == HEAD:
+            self._read_head(exchange, self._partial + data if self._partial else data)
+        elif phase == BODY_LENGTH:
+            self._relay(exchange, data)
+        elif phase == BODY_CHUNKED:
+            self._relay_chunks(exchange, data)
+        elif phase == TUNNEL:
+            assert exchange.tunnel is not None
+            exchange.tunnel.from_backend(data)
+        elif phase == BODY_UNTIL_CLOSE:
+            self._relay_until_close(exchange, data)
+
+    def _read_head(self, exchange: Downstream, data: bytes) -> None:
+        """Read an answer's head, and begin its body."""
+        try:
+            head = read_response_head(data, exchange.method)
+        except BadResponse as error:
+            exchange.fail(Reason.BAD_RESPONSE, error.detail)
+            return
+        if head is None:
+            self._partial = data
+            return
+        self._partial = b""
+        length = head.length
+        if head.status < 200:
+            self._read_interim(exchange, head, data)
+        elif length >= 0:
+            self.is_reusable = head.keep_alive
+            left = length - (len(data) - head.end)
+            if left < 0:
+                # More than was promised: deliver the promise, never trust the rest.
+                self.is_reusable = False
+                data = data[:left]
+                left = 0
+            exchange.begin_answer(head, data, head.end)
+            if left:
+                self._left = left
+                self.phase = BODY_LENGTH
+                exchange.deadline = self.worker.now + exchange.route.timeouts.response
+            else:
+                exchange.answer_over()
+        else:
+            self._begin_open_body(exchange, head, data)
+
+    def _begin_open_body(self, exchange: Downstream, head: ResponseHead, data: bytes) -> None:
+        """Begin a body whose end is not known beforehand."""
+        exchange.begin_answer(head, data[: head.end], head.end)
+        rest = data[head.end :]
+        exchange.deadline = self.worker.now + exchange.route.timeouts.response
+        if head.length == CHUNKED:
+            self.is_reusable = head.keep_alive
+            self.phase = BODY_CHUNKED
+            self._reader = ChunkedReader(BadResponse, keep_framing=exchange.head.minor == 1)
+            if rest:
+                self._relay_chunks(exchange, rest)
+        else:
+            self.is_reusable = False
+            self.phase = BODY_UNTIL_CLOSE
+            if rest:
+                self._relay_until_close(exchange, rest)
+
+    def _read_interim(self, exchange: Downstream, head: ResponseHead, data: bytes) -> None:
+        """Pass a 1xx on and look for the next head; 101 changes the protocol, where asked."""
+        rest = data[head.end :]
+        if head.status == 101:
+            if not exchange.wants_upgrade or not (head.extras or {}).get(b"upgrade"):
+                exchange.fail(Reason.BAD_RESPONSE, "the backend changed protocol unasked")
+                return
+            self.phase = TUNNEL
+            exchange.begin_tunnel(head, rest)
+            return
+        self._interim += 1
+        if self._interim > _MOST_INTERIM:
+            exchange.fail(Reason.BAD_RESPONSE, "the backend sends interim answers without end")
+            return
+        exchange.interim(head)
+        if rest:
+            self._read_head(exchange, rest)
+
+    def _relay(self, exchange: Downstream, data: bytes) -> None:
+        """Body of a known length."""
+        left = self._left - len(data)
+        if left < 0:
+            self.is_reusable = False
+            data = data[:left]
+            left = 0
+        self._left = left
+        exchange.transport.write(data)
+        if left:
+            exchange.deadline = self.worker.now + exchange.route.timeouts.response
+        else:
+            exchange.answer_over()
+
+    def _relay_chunks(self, exchange: Downstream, data: bytes) -> None:
+        """Body in chunks; checked, and passed on as chunks or plain."""
+        reader = self._reader
+        assert reader is not None
+        try:
+            consumed = reader.feed(data)
+        except BadResponse as error:
+            exchange.fail(Reason.BAD_RESPONSE, error.detail)
+            return
+        if reader.out:
+            exchange.transport.writelines(reader.out)
+        if not reader.is_done:
+            exchange.deadline = self.worker.now + exchange.route.timeouts.response
+            return
+        self._reader = None
+        if consumed < len(data):
+            self.is_reusable = False
+        exchange.answer_over()
+
+    def _relay_until_close(self, exchange: Downstream, data: bytes) -> None:
+        """Body that the backend's close ends: chunks for an HTTP/1.1 client, plain for 1.0."""
+        exchange.deadline = self.worker.now + exchange.route.timeouts.response
+        if exchange.head.minor:
+            exchange.transport.writelines((chunk_head(len(data)), data, b"\r\n"))
+        else:
+            exchange.transport.write(data)
+
+    def _end_until_close(self, exchange: Downstream) -> None:
+        """The backend has closed in order: that was the body's end."""
+        if exchange.head.minor:
+            exchange.transport.write(LAST_CHUNK)
+        exchange.answer_over()

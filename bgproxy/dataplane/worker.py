@@ -1,0 +1,351 @@
+"""One worker process: inherited listeners, the routing table, the tick, stop and drain.
+
+Started by the supervisor as ``python -m bgproxy.dataplane.worker`` with a JSON argument that
+names the inherited descriptors. It obeys the channel alone; when the channel ends, the supervisor
+is gone, and the worker finishes what it carries and ends too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import random
+import secrets
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+
+from bgproxy.dataplane import waiting
+from bgproxy.dataplane.downstream import EXCHANGE, IDLE, TUNNEL, Downstream
+from bgproxy.dataplane.routes import BackendState, Routes
+from bgproxy.state import channel, ledger
+from bgproxy.state.ledger import Ledger
+from bgproxy.state.table import RoutingTable
+
+if TYPE_CHECKING:
+    from bgproxy.dataplane.upstream import Upstream
+    from bgproxy.domain.outcome import Reason
+
+SCRATCH_BYTES = 64 * 1024
+TICK_SECONDS = 0.05
+_SAMPLES_PER_TICK = 2
+_BACKLOG = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerArguments:
+    """What a worker is told on its command line: its place, and inherited descriptors."""
+
+    index: int
+    workers: int
+    ledger: int
+    channel: int
+    listeners: tuple[int, ...]
+
+    def to_json(self) -> str:
+        """As the one argument of the process."""
+        return json.dumps([self.index, self.workers, self.ledger, self.channel, self.listeners])
+
+    @classmethod
+    def from_json(cls, text: str) -> WorkerArguments:
+        """Read what `to_json` wrote."""
+        index, workers, ledger_fd, channel_fd, listeners = json.loads(text)
+        return cls(index, workers, ledger_fd, channel_fd, tuple(listeners))
+
+
+class Worker:
+    """Everything that the connections of one worker share."""
+
+    def __init__(self, arguments: WorkerArguments, loop: asyncio.AbstractEventLoop) -> None:
+        self.index = arguments.index
+        self.loop = loop
+        self.ledger = Ledger.attach(arguments.ledger, arguments.workers)
+        self.cells = self.ledger.cells
+        self.scratch = memoryview(bytearray(SCRATCH_BYTES))
+        self.routes = Routes(arguments.index)
+        self.connections: set[Downstream] = set()
+        self.upstreams: set[Upstream] = set()
+        self.now = monotonic()
+        self.epoch_offset = time.time() - self.now
+        self.head_timeout = 10.0
+        self.idle_timeout = 75.0
+        self.is_stopping = False
+        self.requests = 0
+        self.request_prefix = secrets.token_hex(6).encode()
+        self._slab = ledger.slab_base(arguments.index)
+        self._listeners = [socket.socket(fileno=fd) for fd in arguments.listeners]
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._per_client: dict[str, int] = {}
+        self._samples = 0
+        self._ticks = 0
+        self._stop = channel.Stop(30.0, 2.0)
+        self._stop_at = inf
+        self._writer: asyncio.StreamWriter | None = None
+        self._ended = asyncio.Event()
+
+    # -- for the connections --------------------------------------------------------------------
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something off the common path; it is kept, and ended with the worker."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def welcome(self, client: Downstream) -> bool:
+        """Take a new client connection in; False when there are too many."""
+        limits = self.routes.table.limits
+        self.connections.add(client)
+        self.cells[self._slab + ledger.ACCEPTED] += 1
+        count = self._per_client.get(client.client, 0) + 1
+        self._per_client[client.client] = count
+        is_welcome = len(self.connections) <= limits.max_connections and not (
+            0 < limits.max_connections_per_client < count
+        )
+        if not is_welcome:
+            self.cells[self._slab + ledger.TURNED_AWAY] += 1
+        return is_welcome
+
+    def farewell(self, client: Downstream) -> None:
+        """A client connection is gone."""
+        self.connections.discard(client)
+        count = self._per_client.get(client.client, 0) - 1
+        if count > 0:
+            self._per_client[client.client] = count
+        else:
+            self._per_client.pop(client.client, None)
+
+    def is_trusted(self, address: str) -> bool:
+        """Whether a peer's forwarding fields are believed."""
+        return bool(self.routes.trusted) and self.routes.trusts(address)
+
+    def count_refused(self, status: int) -> None:
+        """Count an answer of our own to a request that no environment saw."""
+        self.cells[self._slab + ledger.refused_cell(status)] += 1
+
+    def report_trouble(self, backend: BackendState, reason: Reason) -> None:
+        """Tell the supervisor that a backend did not take a connection."""
+        self._say(channel.BackendTrouble(backend.slot, reason))
+
+    def report_failure(self, client: Downstream, reason: Reason) -> None:
+        """Send the supervisor a sample of a failed exchange, a few per tick at most."""
+        if self._samples >= _SAMPLES_PER_TICK:
+            return
+        self._samples += 1
+        path = client.head.target.partition(b"?")[0][:200].decode("latin-1")
+        self._say(
+            channel.FailureSample(
+                service=client.route.name,
+                color=client.environment.color,
+                generation=client.generation,
+                method=client.method.decode("latin-1"),
+                path=path,
+                status=client.status,
+                reason=reason,
+                backend=client.backend.url,
+                request_id=client.request_id,
+                at=time.time(),
+            )
+        )
+
+    # -- the tick -------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Every 50 ms, between two callbacks: publish, and end what took too long."""
+        self.now = now = monotonic()
+        self.epoch_offset = time.time() - now
+        self._samples = 0
+        self._ticks += 1
+        self._publish()
+        for client in [c for c in self.connections if c.deadline < now]:
+            client.expire(now)
+        for route in self.routes.services:
+            if route.held and route.held_until <= now:
+                route.held_until = 0.0
+                waiting.go_on(route)
+        if self._ticks % 20 == 0:
+            self.routes.end_idle(now)
+        if self.is_stopping:
+            self._end_what_is_quiet(now)
+        self.loop.call_later(TICK_SECONDS, self.tick)
+
+    def _publish(self) -> None:
+        cells = self.cells
+        for route in self.routes.services:
+            for environment in route.environments:
+                environment.flush(cells, route.limits.retry_share)
+        cells[self._slab + ledger.CONNECTIONS] = len(self.connections)
+        cells[self._slab + ledger.HELD] = sum(len(r.held) for r in self.routes.services)
+        self.ledger.mark_seen(self.index)
+
+    # -- the channel ----------------------------------------------------------------------------
+
+    async def run(self, channel_fd: int) -> None:
+        """Obey the channel until told to stop and nothing is left."""
+        self.cells[self._slab + ledger.PID] = os.getpid()
+        sock = socket.socket(fileno=channel_fd)
+        reader, self._writer = await asyncio.open_connection(sock=sock)
+        obeying = self.loop.create_task(self._obey(reader))
+        self.tick()
+        await self._ended.wait()
+        obeying.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(obeying, *self._tasks, return_exceptions=True)
+        for upstream in list(self.upstreams):
+            upstream.close()
+        self._publish()
+        self._writer.close()
+
+    async def _obey(self, reader: asyncio.StreamReader) -> None:
+        while True:
+            message = await channel.read(reader)
+            if message is None:
+                self.begin_stop(self._stop)
+                return
+            match message:
+                case channel.UseTable(table):
+                    await self._use(table)
+                case channel.PassQuiescentPoint():
+                    self._publish()
+                    self._say(channel.EpochSeen(message.epoch))
+                case channel.CloseLeftovers():
+                    self._close_leftovers(message)
+                case channel.Stop():
+                    self.begin_stop(message)
+
+    def _say(self, message: channel.Message) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(channel.pack(message))
+
+    async def _use(self, table: RoutingTable) -> None:
+        is_first = self.routes.table.number == 0
+        orphans = self.routes.apply(table)
+        timeouts = [service.timeouts for service in table.services]
+        self.head_timeout = max((t.request_head for t in timeouts), default=10.0)
+        self.idle_timeout = max((t.idle for t in timeouts), default=75.0)
+        for client in orphans:
+            client.refuse_orphan()
+        for route in self.routes.services:
+            if route.held and not route.held_until:
+                waiting.go_on(route)
+            while route.queue:
+                route.queue.popleft().claim()
+        if is_first:
+            await self._listen()
+        self.cells[self._slab + ledger.TABLE] = table.number
+        self._say(channel.TableUsed(table.number))
+
+    async def _listen(self) -> None:
+        for sock in self._listeners:
+            # `create_server` calls listen() again, with a backlog of 100 unless told.
+            self._servers.append(
+                await self.loop.create_server(lambda: Downstream(self), sock=sock, backlog=_BACKLOG)
+            )
+
+    def _close_leftovers(self, order: channel.CloseLeftovers) -> None:
+        for client in list(self.connections):
+            if (
+                client.is_claimed
+                and (client.phase == TUNNEL) is order.tunnels
+                and client.route.slot == order.service_slot
+                and client.environment.color is order.color
+                and client.generation <= order.generation
+            ):
+                delay = random.uniform(0, order.spread)
+                self.loop.call_later(delay, self._drain, client, client.started)
+
+    def _drain(self, client: Downstream, started: float) -> None:
+        """Close a leftover, unless its connection carries another exchange by now."""
+        if client.is_claimed and client.started == started:
+            client.drain()
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def begin_stop(self, stop: channel.Stop) -> None:
+        """Accept what is queued, then no more; answers say ``Connection: close`` from now on."""
+        if self.is_stopping:
+            self._stop_at = min(self._stop_at, monotonic() + stop.timeout)
+            return
+        self.is_stopping = True
+        self._stop = stop
+        self._stop_at = monotonic() + stop.timeout
+        self.start(self._stop_listening())
+
+    async def _stop_listening(self) -> None:
+        """Close the listeners once their queues are empty.
+
+        The supervisor lets no new connection attempt through any more (see `bgproxy.listeners`),
+        so the queues only shrink; closing one that is not empty would reset its clients.
+        """
+        deadline = monotonic() + 1.0
+        while any(_queued(sock) for sock in self._listeners) and monotonic() < deadline:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.01)
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    def _end_what_is_quiet(self, now: float) -> None:
+        """Close kept-alive connections that are silent; end when none is left or time is up.
+
+        A client that is about to send gets its answer, with ``Connection: close``, instead of a
+        close that crosses its request on the wire.
+        """
+        if self._servers:
+            return
+        for client in list(self.connections):
+            if client.phase == IDLE and client.is_quiet(now, self._stop.quiet):
+                client.transport.close()
+            elif client.phase == TUNNEL and not client.is_going_away:
+                client.drain()
+        if now >= self._stop_at:
+            for client in list(self.connections):
+                if client.phase == EXCHANGE:
+                    client.drain()
+                else:
+                    client.transport.abort()
+        if not self.connections or now >= self._stop_at + 1.0:
+            self._ended.set()
+
+
+def _queued(listener: socket.socket) -> int:
+    """How many accepted-by-the-kernel connections wait on a listening TCP socket."""
+    if listener.family == socket.AF_UNIX:
+        return 0
+    with contextlib.suppress(OSError):
+        info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+        unacked: int = struct.unpack_from("I", info, 24)[0]  # of a listener: its queue's length
+        return unacked
+    return 0
+
+
+def main() -> None:
+    """The process's entry point."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    arguments = WorkerArguments.from_json(sys.argv[1])
+
+    async def serve() -> None:
+        worker = Worker(arguments, asyncio.get_running_loop())
+        gc.collect()
+        gc.freeze()
+        await worker.run(arguments.channel)
+
+    uvloop.run(serve())
+
+
+if __name__ == "__main__":
+    main()

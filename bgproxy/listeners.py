@@ -1,0 +1,124 @@
+"""Listening sockets: opened once by the supervisor, one per worker and address, inherited.
+
+The supervisor keeps every socket open as well, so a worker that dies leaves its queue of
+connections to its successor and nobody is refused. One socket per worker (SO_REUSEPORT) lets the
+kernel spread connections evenly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import socket
+import struct
+from pathlib import Path
+
+from bgproxy.config.settings import Address
+from bgproxy.errors import StateError
+
+_BACKLOG = 4096
+_SO_ATTACH_FILTER = 26
+# Classic BPF over the TCP header: A = flags; a SYN without ACK (a new attempt) is dropped.
+_DROP_NEW_ATTEMPTS = (
+    (0x30, 0, 0, 13),  # ldb [13]
+    (0x54, 0, 0, 0x12),  # and SYN | ACK
+    (0x15, 0, 1, 0x02),  # jeq SYN, next, over
+    (0x06, 0, 0, 0),  # ret 0: drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # ret all: keep
+)
+
+
+def open_listeners(addresses: tuple[Address, ...], workers: int) -> list[list[socket.socket]]:
+    """Open every address for every worker.
+
+    Returns:
+        For each worker, its sockets in the addresses' order. Of a unix socket all share one.
+
+    Raises:
+        StateError: naming the address that cannot be had, and why.
+    """
+    rows: list[list[socket.socket]] = [[] for _ in range(workers)]
+    try:
+        for address in addresses:
+            for row, sock in zip(rows, _open(address, workers), strict=True):
+                row.append(sock)
+    except OSError as error:
+        for sock in (sock for row in rows for sock in row):
+            sock.close()
+        raise StateError(f"cannot listen on {address}: {error.strerror or error}") from error
+    return rows
+
+
+def _open(address: Address, workers: int) -> list[socket.socket]:
+    if address.path:
+        return _open_unix(address.path, workers)
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    # Without SO_REUSEPORT first: two proxies must not share a port without knowing it.
+    with _bind(family, address.host, address.port, is_shared=False) as probe:
+        port = probe.getsockname()[1]
+    sockets = [_bind(family, address.host, port, is_shared=True) for _ in range(workers)]
+    for sock in sockets:
+        sock.listen(_BACKLOG)
+    return sockets
+
+
+def _bind(family: int, host: str, port: int, *, is_shared: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        if not is_shared:
+            sock.listen(1)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _open_unix(path: str, workers: int) -> list[socket.socket]:
+    if Path(path).is_socket():
+        _refuse_if_served(path)
+        Path(path).unlink(missing_ok=True)
+    first = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    first.setblocking(False)
+    first.bind(path)
+    first.listen(_BACKLOG)
+    return [first, *(first.dup() for _ in range(workers - 1))]
+
+
+def _refuse_if_served(path: str) -> None:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe,
+        contextlib.suppress(ConnectionRefusedError),
+    ):
+        probe.connect(path)
+        raise OSError(0, "another process serves this socket")
+
+
+def refuse_new_attempts(sock: socket.socket) -> None:
+    """Let a listener finish what is under way, and see no new connection attempt.
+
+    The kernel drops further SYNs, so the queue of a listener that is about to close only shrinks;
+    closing it while connections are queued would reset their clients. An attempt that was dropped
+    is repeated by the client's kernel after a second, when the port has a new owner or refuses.
+    """
+    if sock.family == socket.AF_UNIX:
+        return
+    program = b"".join(struct.pack("HBBI", *line) for line in _DROP_NEW_ATTEMPTS)
+    buffer = ctypes.create_string_buffer(program)
+    option = struct.pack("HL", len(_DROP_NEW_ATTEMPTS), ctypes.addressof(buffer))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
+
+
+def close_listeners(rows: list[list[socket.socket]]) -> None:
+    """Close the supervisor's copies, and remove unix sockets from the file system."""
+    for row in rows:
+        for sock in row:
+            if sock.family == socket.AF_UNIX and sock.fileno() >= 0:
+                Path(sock.getsockname()).unlink(missing_ok=True)
+            sock.close()

@@ -1,0 +1,157 @@
+"""The parent process: joins both planes, and acts on signals. It carries no user traffic.
+
+TERM and INT stop accepting, let what is under way finish, and end with exit status 0; a second one
+cuts what is left. HUP reads the configuration again and keeps the old one if the new one is wrong.
+Signal handlers only set something; `_serve` acts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from bgproxy import event_log, notify
+from bgproxy.config.load import load_config
+from bgproxy.config.settings import Settings
+from bgproxy.controlplane.coordinator import Coordinator
+from bgproxy.controlplane.events import EventHub
+from bgproxy.controlplane.metrics import Metrics
+from bgproxy.controlplane.server import AdminServer
+from bgproxy.errors import ConfigError, StateError
+from bgproxy.fleet import Fleet
+from bgproxy.listeners import close_listeners, open_listeners
+from bgproxy.protocol.head import SCANNER
+from bgproxy.state.journal import Journal
+from bgproxy.state.ledger import Ledger
+
+_QUIET_SECONDS = 2.0
+"""Silence after which a stopping proxy closes a kept-alive connection."""
+
+log = structlog.get_logger("bgproxy.supervisor")
+
+
+def run(config_path: Path) -> int:
+    """Run the proxy until it is told to stop.
+
+    Returns:
+        The exit status: 0 after an orderly end, 1 when it cannot start or run, 2 for a
+        configuration that cannot be used.
+    """
+    event_log.configure()
+    try:
+        settings = load_config(config_path, os.environ)
+    except ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - there is no log before there is a proxy
+        return 2
+    try:
+        uvloop.run(_Supervisor(config_path, settings).serve())
+    except (StateError, OSError) as error:
+        log.error("cannot run", error=str(error))
+        return 1
+    return 0
+
+
+class _Supervisor:
+    """Everything that lives as long as the proxy does."""
+
+    def __init__(self, config_path: Path, settings: Settings) -> None:
+        self._config_path = config_path
+        self._settings = settings
+        self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        self._events = EventHub()
+
+    async def serve(self) -> None:
+        """Start in the order of need, wait for signals, stop in the opposite order."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._signals.put_nowait, number)
+        settings = self._settings
+        journal = await Journal.open(settings.state)
+        try:
+            listeners = open_listeners(settings.proxy.listen, settings.proxy.workers)
+            try:
+                await self._serve_with(journal, Ledger.create(settings.proxy.workers), listeners)
+            finally:
+                close_listeners(listeners)
+        finally:
+            await journal.close()
+
+    async def _serve_with(self, journal, block, listeners):  # type: ignore[no-untyped-def]
+        settings = self._settings
+        fleet = Fleet(block, listeners)
+        coordinator = Coordinator(settings, journal, fleet, self._events)
+        metrics = Metrics(block, lambda: fleet.table, has_scanner=SCANNER == "compiled")
+        admin = AdminServer(settings.admin, coordinator, self._events, metrics)
+        try:
+            await fleet.start(await coordinator.restore())
+            await coordinator.start()
+            bound = await admin.start()
+            log.info(
+                "running",
+                listen=[_shown(sock) for sock in listeners[0]],
+                admin=bound,
+                workers=block.workers,
+                scanner=SCANNER,
+            )
+            notify.ready()
+            await self._until_told_to_stop(coordinator)
+            notify.stopping()
+            await self._stop_traffic(fleet)
+        finally:
+            await admin.stop()
+            await coordinator.stop()
+            await fleet.stop(0.0, 0.0)
+            block.close()
+        log.info("stopped")
+
+    async def _until_told_to_stop(self, coordinator: Coordinator) -> None:
+        while (number := await self._signals.get()) is signal.SIGHUP:
+            notify.reloading()
+            await self._reload(coordinator)
+            notify.ready()
+        log.info("stopping", signal=number.name)
+
+    async def _reload(self, coordinator: Coordinator) -> None:
+        """Take the file's new content over, or keep the old one with a clear word."""
+        try:
+            settings = load_config(self._config_path, os.environ)
+        except ConfigError as error:
+            log.error("configuration refused, the old one stays", faults=str(error).splitlines())
+            return
+        for what, old, new in (
+            ("proxy.listen", self._settings.proxy.listen, settings.proxy.listen),
+            ("proxy.workers", self._settings.proxy.workers, settings.proxy.workers),
+            ("admin", self._settings.admin, settings.admin),
+            ("state", self._settings.state, settings.state),
+        ):
+            if old != new:
+                log.warning("change needs a restart", key=what)
+        await coordinator.reconfigure(settings)
+        self._settings = settings
+        log.info("configuration read again", file=str(self._config_path))
+
+    async def _stop_traffic(self, fleet: Fleet) -> None:
+        stopping = asyncio.ensure_future(
+            fleet.stop(self._settings.proxy.shutdown_timeout, _QUIET_SECONDS)
+        )
+        while not stopping.done():
+            again = asyncio.ensure_future(self._signals.get())
+            await asyncio.wait({stopping, again}, return_when=asyncio.FIRST_COMPLETED)
+            if again.done() and not stopping.done() and again.result() is not signal.SIGHUP:
+                log.warning("told to stop again, cutting what is left")
+                fleet.hurry()
+            again.cancel()
+        await stopping
+
+
+def _shown(sock) -> str:  # type: ignore[no-untyped-def]
+    name = sock.getsockname()
+    if isinstance(name, str):
+        return f"unix:{name}"
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
