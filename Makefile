@@ -1,0 +1,73 @@
+# A few verbs; each needs only make and Python 3.11 or newer, and sets up what it uses in .venv.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+# The first interpreter that is new enough; PYTHON=… chooses another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+BUILD  := pyproject.toml $(wildcard bgproxy/protocol/*.pyx)
+
+.PHONY: help demo test check format bench bench-quick storm lock clean
+
+help:
+	@echo "make demo         two sample applications and the proxy before them, until Ctrl-C"
+	@echo "make test         every check and every test; what CI runs"
+	@echo "make check        the checks without the tests"
+	@echo "make format       put the code into its form"
+	@echo "make bench        CPU time per request against nginx, HAProxy and others (Debian; long)"
+	@echo "make bench-quick  the same in short"
+	@echo "make storm        1,000 switches under load, with a ledger at both ends"
+	@echo "make lock         bring the locked requirements up to date"
+	@echo "make clean        remove what these made"
+
+demo: $(VENV)/runtime.stamp
+	@exec $(BIN)/bgproxy demo
+
+test: check
+	$(BIN)/python -m pytest -n 2
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.compare
+
+bench-quick: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.compare --quick
+
+storm: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.switch_storm
+
+lock: $(VENV)/dev.stamp
+	$(PIP) install uv
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra dev --output-file requirements-dev.lock
+
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(VENV)/runtime.stamp: requirements.lock $(BUILD) | $(BIN)/python
+	$(PIP) install --require-hashes --requirement requirements.lock
+	$(PIP) install --no-deps --editable .
+	@touch $@
+
+# With the tools in place the build needs no environment of its own, so that its versions are the locked ones.
+$(VENV)/dev.stamp: requirements-dev.lock $(BUILD) | $(BIN)/python
+	$(PIP) install --require-hashes --requirement requirements-dev.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/runtime.stamp
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade pip
