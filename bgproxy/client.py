@@ -1,0 +1,399 @@
+"""The admin API from outside: a small client over the standard library.
+
+Each call opens a connection of its own, so there is nothing to close::
+
+    client = AdminClient("http://127.0.0.1:8081", token="...")
+    deployment = client.switch("default", to="green", wait="drained")
+
+Errors: `ProblemError` is an answer that says no, with the problem document; `UnreachableError`
+means that nobody answered as an admin API does.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict, cast
+from urllib.parse import quote, urlsplit
+
+from bgproxy.errors import BgproxyError
+
+DEFAULT_ADMIN = "http://127.0.0.1:8081"
+
+
+class BackendDocument(TypedDict):
+    """One backend inside a SERVICE."""
+
+    url: str
+    healthy: bool
+    in_flight: int
+
+
+class EnvironmentDocument(TypedDict):
+    """One environment inside a SERVICE."""
+
+    release: str | None
+    backends: list[BackendDocument]
+    in_flight: int
+    requests_total: int
+    errors_total: int
+
+
+class EnvironmentsDocument(TypedDict):
+    """Both environments of a SERVICE."""
+
+    blue: EnvironmentDocument
+    green: EnvironmentDocument
+
+
+class ServiceDocument(TypedDict):
+    """SERVICE: one application behind the proxy; the server may send further keys."""
+
+    name: str
+    active: str
+    generation: int
+    phase: str
+    environments: EnvironmentsDocument
+    deployment: NotRequired[dict[str, Any] | None]
+
+
+DeploymentDocument = TypedDict(
+    "DeploymentDocument",
+    {
+        "id": int | str,
+        "service": str,
+        "from": str,
+        "to": str,
+        "release": str | None,
+        "generation": int | None,
+        "kind": str,
+        "reason": str,
+        "actor": str,
+        "outcome": str | None,
+        "safe_to_stop": bool,
+        "rollback_possible_until": str | None,
+        "requested_at": str,
+        "applied_at": str | None,
+        "drained_at": str | None,
+        "finished_at": str | None,
+    },
+)
+"""DEPLOYMENT: one change of the active pointer; the server may send further keys."""
+
+
+class VerificationDocument(TypedDict):
+    """What the configured checks found."""
+
+    passed: bool
+    checks: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class AdminEvent:
+    """One server-sent event; `data` holds ``at``, ``service`` and what the type brings."""
+
+    id: int
+    type: str
+    data: dict[str, Any]
+
+
+class ProblemError(BgproxyError):
+    """The admin API said no.
+
+    Args:
+        status: the HTTP status.
+        document: the problem document (RFC 9457), with at least a ``detail``.
+    """
+
+    def __init__(self, status: int, document: dict[str, Any]) -> None:
+        super().__init__(str(document.get("detail") or document.get("title") or f"HTTP {status}"))
+        self.status = status
+        self.document = document
+
+    @property
+    def kind(self) -> str:
+        """The stable last part of the problem's type, such as ``generation-mismatch``."""
+        return str(self.document.get("type", "")).rpartition(":")[2]
+
+
+class UnreachableError(BgproxyError):
+    """Nobody answers at the address, or not as an admin API does."""
+
+
+class AdminClient:
+    """Calls of the admin API; each opens a connection of its own.
+
+    Args:
+        admin: ``http://host:port``, ``https://host:port`` or ``unix:/path``.
+        token: sent as a bearer token; empty sends none.
+        timeout: seconds for a call that does not wait for a deployment.
+
+    Raises:
+        ValueError: for an address of another form.
+    """
+
+    def __init__(self, admin: str = DEFAULT_ADMIN, *, token: str = "", timeout: float = 10) -> None:
+        self._admin = admin
+        self._token = token
+        self._timeout = timeout
+        self._address = _Address.parse(admin)
+
+    # -- reads ------------------------------------------------------------------------------------
+
+    def services(self) -> list[ServiceDocument]:
+        """All services."""
+        return cast(list[ServiceDocument], self._call("GET", "/v1/services")["services"])
+
+    def service(self, name: str) -> ServiceDocument:
+        """One service."""
+        return cast(ServiceDocument, self._call("GET", _path(name)))
+
+    def history(self, name: str, limit: int = 50) -> list[DeploymentDocument]:
+        """Deployments of a service, newest first."""
+        answer = self._call("GET", _path(name, f"history?limit={limit}"))
+        return cast(list[DeploymentDocument], answer["deployments"])
+
+    def deployment(self, name: str, id: int | str) -> DeploymentDocument:
+        """One deployment with its explanation."""
+        return cast(
+            DeploymentDocument, self._call("GET", _path(name, f"deployments/{quote(str(id))}"))
+        )
+
+    def diff(self, name: str) -> dict[str, Any]:
+        """Where the configuration file and the state differ."""
+        return self._call("GET", _path(name, "diff"))
+
+    def is_alive(self) -> bool:
+        """Whether the proxy's supervisor answers; no token needed."""
+        return self._call("GET", "/healthz").get("status") == "ok"
+
+    def is_ready(self) -> bool:
+        """Whether traffic and changes are possible; a `ProblemError` says why not."""
+        return self._call("GET", "/readyz").get("status") == "ready"
+
+    def events(self, after: int | None = None, silence: float = 45) -> Iterator[AdminEvent]:
+        """Events as they happen, and those after `after` that the proxy still has.
+
+        Args:
+            silence: seconds without even a heartbeat after which the stream counts as broken.
+
+        Raises:
+            UnreachableError: when the stream breaks; go on with the last event's id.
+        """
+        headers = {"Accept": "text/event-stream"}
+        if after is not None:
+            headers["Last-Event-ID"] = str(after)
+        connection = self._address.connect(silence)
+        try:
+            response = self._send(connection, "GET", "/v1/events", None, headers)
+            if response.status != 200:
+                raise _problem(response.status, response.read())
+            yield from _events(response)
+            raise UnreachableError(f"{self._admin} ended the event stream")
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
+    # -- changes ----------------------------------------------------------------------------------
+
+    def switch(
+        self,
+        name: str,
+        *,
+        to: str | None = None,
+        verify: bool = True,
+        force: bool = False,
+        wait: str = "applied",
+        reason: str = "",
+        expected_generation: int | None = None,
+        release: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> DeploymentDocument:
+        """Move the active pointer, to the idle environment unless `to` names one.
+
+        Blocks until `wait` is reached: ``applied``, ``drained`` or ``finished``.
+        """
+        body = {
+            "to": to,
+            "verify": verify,
+            "force": force,
+            "wait": wait,
+            "reason": reason,
+            "expected_generation": expected_generation,
+            "release": release,
+        }
+        answer = self._change("POST", _path(name, "switch"), body, idempotency_key)
+        return cast(DeploymentDocument, answer)
+
+    def rollback(
+        self,
+        name: str,
+        *,
+        wait: str = "applied",
+        reason: str = "",
+        expected_generation: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> DeploymentDocument:
+        """Move the active pointer back to the environment that was active before."""
+        body = {"wait": wait, "reason": reason, "expected_generation": expected_generation}
+        answer = self._change("POST", _path(name, "rollback"), body, idempotency_key)
+        return cast(DeploymentDocument, answer)
+
+    def verify(self, name: str, environment: str | None = None) -> VerificationDocument:
+        """Run the configured checks, against the idle environment unless one is named."""
+        answer = self._change("POST", _path(name, "verify"), {"environment": environment})
+        return cast(VerificationDocument, answer)
+
+    def set_backends(
+        self,
+        name: str,
+        environment: str,
+        backends: list[str],
+        *,
+        release: str | None = None,
+        force: bool = False,
+    ) -> ServiceDocument:
+        """Point an environment at other backends."""
+        body = {"backends": backends, "release": release, "force": force}
+        path = _path(name, f"environments/{quote(environment, safe='')}/backends")
+        return cast(ServiceDocument, self._change("PUT", path, body))
+
+    def pause(self, name: str, timeout: str | float | None = None) -> ServiceDocument:
+        """Hold new requests, for ``30s`` unless said otherwise."""
+        body = {} if timeout is None else {"timeout": timeout}
+        return cast(ServiceDocument, self._change("POST", _path(name, "pause"), body))
+
+    def resume(self, name: str) -> ServiceDocument:
+        """Let held requests go on."""
+        return cast(ServiceDocument, self._change("POST", _path(name, "resume"), {}))
+
+    # -- the wire ---------------------------------------------------------------------------------
+
+    def _change(
+        self, method: str, path: str, body: Mapping[str, Any], key: str | None = None
+    ) -> dict[str, Any]:
+        """A change has no time-out: how long it may take is the server's configuration."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return self._call(method, path, body, headers, timeout=None)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = -1,
+    ) -> dict[str, Any]:
+        connection = self._address.connect(self._timeout if timeout == -1 else timeout)
+        try:
+            response = self._send(connection, method, path, body, headers or {})
+            raw = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise _problem(response.status, raw)
+        try:
+            answer = json.loads(raw)
+        except ValueError:
+            raise UnreachableError(f"{self._admin} does not answer as a bgproxy does") from None
+        return cast(dict[str, Any], answer)
+
+    def _send(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+    ) -> http.client.HTTPResponse:
+        fields = {"Accept": "application/json", "User-Agent": "bgproxy-client", **headers}
+        if self._token:
+            fields["Authorization"] = f"Bearer {self._token}"
+        payload = None
+        if body is not None:
+            fields["Content-Type"] = "application/json"
+            payload = json.dumps(body).encode()
+        connection.request(method, path, payload, fields)
+        return connection.getresponse()
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return UnreachableError(f"cannot reach the admin API at {self._admin}: {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where the admin API listens, taken apart."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def parse(cls, admin: str) -> _Address:
+        if admin.startswith("unix:"):
+            return cls("unix", "localhost", 0, admin.removeprefix("unix:").removeprefix("//"))
+        parts = urlsplit(admin)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+            raise ValueError(f"{admin!r}: write http://host:port, https://host:port or unix:/path")
+        default = 80 if parts.scheme == "http" else 443
+        return cls(parts.scheme, parts.hostname, parts.port or default, "")
+
+    def connect(self, timeout: float | None) -> http.client.HTTPConnection:
+        if self.scheme == "unix":
+            return _UnixConnection(self.path, timeout)
+        kind = http.client.HTTPSConnection if self.scheme == "https" else http.client.HTTPConnection
+        return kind(self.host, self.port, timeout=timeout)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str, timeout: float | None) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _path(name: str, rest: str = "") -> str:
+    path = f"/v1/services/{quote(name, safe='')}"
+    return f"{path}/{rest}" if rest else path
+
+
+def _problem(status: int, raw: bytes) -> ProblemError:
+    """The error for an answer that is not 200, whatever its body is."""
+    try:
+        document = json.loads(raw)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        document = {"detail": f"HTTP {status}: {raw[:200].decode('utf-8', 'replace')}".rstrip(": ")}
+    return ProblemError(status, document)
+
+
+def _events(response: http.client.HTTPResponse) -> Iterator[AdminEvent]:
+    """Parse a stream as our server writes it: one line for each field."""
+    fields: dict[str, str] = {}
+    while line := response.readline():
+        text = line.decode().rstrip("\r\n")
+        if text:
+            name, _, value = text.partition(":")
+            fields[name] = value.removeprefix(" ")
+        elif "data" in fields:
+            yield AdminEvent(
+                int(fields.get("id", 0)), fields.get("event", "message"), json.loads(fields["data"])
+            )
+            fields = {}
+        else:
+            fields = {}

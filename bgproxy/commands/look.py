@@ -1,0 +1,59 @@
+"""Commands that show something: status, history, diff."""
+
+from __future__ import annotations
+
+import click
+
+from bgproxy.commands import text
+from bgproxy.commands.session import Session, client_command
+
+
+@click.command()
+@click.argument("name", metavar="[SERVICE]", required=False)
+@client_command
+def status(session: Session, name: str | None) -> None:
+    r"""Show who is live, and the health and traffic of both environments.
+
+    \b
+    Examples:
+      bgproxy status
+      bgproxy status shop --json | jq .active
+    """
+    wanted = name or session.service_name
+    if wanted:
+        service = session.client.service(wanted)
+        if session.is_json:
+            session.print_json(service)
+            return
+        services = [service]
+    else:
+        services = session.client.services()
+        if session.is_json:
+            session.print_json({"services": services})
+            return
+    click.echo("\n\n".join("\n".join(text.service_lines(service)) for service in services))
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True)
+@client_command
+def history(session: Session, limit: int) -> None:
+    """Show the last deployments: what, when, by whom, why, and how it ended."""
+    deployments = session.client.history(session.service()["name"], limit)
+    if session.is_json:
+        session.print_json({"deployments": deployments})
+    elif deployments:
+        click.echo("\n".join(text.deployment_rows(deployments)))
+    else:
+        click.echo("no deployments yet")
+
+
+@click.command()
+@client_command
+def diff(session: Session) -> None:
+    """Show where the configuration file and the state differ."""
+    document = session.client.diff(session.service()["name"])
+    if session.is_json:
+        session.print_json(document)
+    else:
+        click.echo("\n".join(text.diff_lines(document)))

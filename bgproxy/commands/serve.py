@@ -1,0 +1,51 @@
+"""Commands that run or prepare a proxy on this machine: run, check, demo."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+_CONFIG = click.option(
+    "-c",
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    envvar="BGPROXY_CONFIG",
+    show_envvar=True,
+    help="The YAML file.",
+)
+
+
+@click.command()
+@_CONFIG
+def run(config: Path) -> None:
+    """Run the proxy in the foreground.
+
+    TERM and INT stop it after draining; HUP reads the configuration again.
+    """
+    from bgproxy import supervisor
+
+    sys.exit(supervisor.run(config))
+
+
+@click.command()
+@_CONFIG
+def check(config: Path) -> None:
+    """Validate the file and print what it means; nothing is started."""
+    from bgproxy.config.describe import describe
+    from bgproxy.config.load import load_config
+
+    click.echo(describe(load_config(config, os.environ)))
+
+
+@click.command()
+@click.option("--listen", metavar="ADDRESS:PORT", help="Where the proxy listens.")
+@click.option("--admin-listen", "admin", metavar="ADDRESS:PORT", help="Where its admin API does.")
+def demo(listen: str | None, admin: str | None) -> None:
+    """Start two sample applications, blue and green, and the proxy before them."""
+    from bgproxy.demo import run_demo
+
+    sys.exit(run_demo(listen, admin))

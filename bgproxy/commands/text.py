@@ -1,0 +1,198 @@
+"""Documents of the admin API as lines for people; nothing here reads or writes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+from bgproxy.client import AdminEvent, DeploymentDocument, EnvironmentDocument, ServiceDocument
+
+SHAPES = {"blue": "●", "green": "▲"}
+"""Blue and green differ by shape too, for those who cannot tell the colors apart."""
+
+_KINDS = {"switch": "switch", "rollback": "rollback", "auto_rollback": "automatic rollback"}
+
+
+def environment_name(color: str) -> str:
+    """An environment's name with its shape, in its color."""
+    return click.style(f"{SHAPES.get(color, '·')} {color}", fg=color, bold=True)
+
+
+def service_lines(service: ServiceDocument) -> list[str]:
+    """A service at a glance: who is live, then each environment and its backends."""
+    head = (
+        f"{click.style(service['name'], bold=True)}  {environment_name(service['active'])} is live"
+        f"  generation {service['generation']}  {service['phase']}"
+    )
+    lines = [head]
+    for color in ("blue", "green"):
+        environment: EnvironmentDocument = service["environments"][color]  # type: ignore[literal-required]
+        lines += _environment_lines(color, environment, is_live=color == service["active"])
+    return lines
+
+
+def _environment_lines(color: str, environment: EnvironmentDocument, *, is_live: bool) -> list[str]:
+    backends = environment["backends"]
+    healthy = sum(backend["healthy"] for backend in backends)
+    release = environment["release"] or "-"
+    state = "live" if is_live else "idle"
+    health = f"{healthy}/{len(backends)} healthy"
+    if healthy < len(backends):
+        health = click.style(health, fg="red" if is_live else "yellow", bold=True)
+    line = (
+        f"  {environment_name(color)}{' ' * (6 - len(color))} {state}  {release}  {health}  "
+        f"{environment['in_flight']} in flight  {environment['requests_total']:,} requests  "
+        f"{errors(environment)}"
+    )
+    lines = [line]
+    for backend in backends:
+        word = "healthy" if backend["healthy"] else click.style("unhealthy", fg="red")
+        why = backend.get("detail") or backend.get("last_result") or ""
+        note = f"  {why}" if why and not backend["healthy"] else ""
+        lines.append(f"      {backend['url']}  {word}  {backend['in_flight']} in flight{note}")
+    return lines
+
+
+def errors(environment: EnvironmentDocument) -> str:
+    """Errors of an environment, as a count and a share."""
+    failed, total = environment["errors_total"], environment["requests_total"]
+    text = f"{failed:,} errors" + (f" ({failed / total:.2%})" if failed and total else "")
+    return click.style(text, fg="red") if failed else text
+
+
+def deployment_rows(deployments: Iterable[DeploymentDocument]) -> list[str]:
+    """The history as an aligned table."""
+    header = ("when", "what", "from -> to", "release", "gen", "outcome", "who", "why")
+    rows = (
+        (
+            moment(one["requested_at"]),
+            _KINDS.get(one["kind"], one["kind"]),
+            f"{one['from']} -> {one['to']}",
+            one["release"] or "-",
+            str(one["generation"] or "-"),
+            one["outcome"] or "under way",
+            one["actor"],
+            one["reason"],
+        )
+        for one in deployments
+    )
+    return table([header, *rows])
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows with their columns aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def verdict(deployment: DeploymentDocument, wait: str) -> str:
+    """One line that says where a deployment stands after waiting for `wait`."""
+    target = f"{environment_name(deployment['to'])}"
+    release = f" ({deployment['release']})" if deployment["release"] else ""
+    outcome = deployment["outcome"]
+    where = f"{deployment['service']}: "
+    if outcome == "rolled_back":
+        text = f"{target}{release} was taken back; {environment_name(deployment['from'])} is live"
+        return where + click.style("rolled back", fg="red", bold=True) + f": {text}"
+    if outcome == "failed":
+        return where + click.style("failed", fg="red", bold=True) + f": {target} is not live"
+    if outcome == "superseded":
+        return f"{where}{target}{release} was superseded by a later deployment"
+    text = f"{where}{target}{release} is live, generation {deployment['generation']}"
+    old = deployment["from"]
+    if outcome in ("passed", "inconclusive"):
+        word = "the bake passed" if outcome == "passed" else "the bake saw too little to judge"
+        return f"{text}; {word}; {old} may be stopped"
+    if wait == "drained" and deployment["drained_at"]:
+        took = seconds_between(deployment["applied_at"], deployment["drained_at"])
+        text += f"; {old} drained in {took:.1f} s"
+    if deployment["safe_to_stop"]:
+        return f"{text}; {old} may be stopped"
+    until = deployment["rollback_possible_until"]
+    return f"{text}; keep {old} up for a rollback" + (f" until {moment(until)}" if until else "")
+
+
+def check_lines(checks: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The checks of a verification, one line each, with what went wrong."""
+    lines = []
+    for check in checks:
+        passed = bool(check.get("passed"))
+        mark = click.style("passed", fg="green") if passed else click.style("FAILED", fg="red")
+        rest = {
+            k: v for k, v in check.items() if k not in ("name", "passed") and v not in ("", None)
+        }
+        lines.append(f"  {mark}  {check.get('name', '')}  {members(rest)}".rstrip())
+    return lines
+
+
+def problem_lines(document: Mapping[str, Any]) -> list[str]:
+    """A problem document: its detail and kind, then its further facts."""
+    kind = str(document.get("type", "")).rpartition(":")[2]
+    text = document.get("detail") or document.get("title") or "refused"
+    lines = [f"{text} ({kind})" if kind else str(text)]
+    for key, value in document.items():
+        if key in ("type", "title", "status", "detail", "instance", "errors"):
+            continue
+        if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+            lines += [f"  {members(item)}" for item in value]
+        else:
+            lines.append(f"  {key}: {_plain(value)}")
+    return lines
+
+
+def diff_lines(document: Mapping[str, Any]) -> list[str]:
+    """Where file and state differ, one block for each environment that does."""
+    environments = document.get("environments", {})
+    lines = []
+    for color, found in environments.items():
+        if found.get("differs"):
+            lines.append(f"{environment_name(color)} differs")
+            lines += [f"  {side}: {_plain(found[side])}" for side in ("file", "state")]
+    return lines or ["file and state agree"]
+
+
+def event_line(event: AdminEvent) -> str:
+    """An event as one line: time, service, type, and what it brings."""
+    rest = {
+        k: v for k, v in event.data.items() if k not in ("at", "service") and v not in ("", None)
+    }
+    time = moment(str(event.data.get("at", "")))
+    return f"{time}  {event.data.get('service', '') or '-'}  {event.type}  {members(rest)}".rstrip()
+
+
+def members(document: Mapping[str, Any]) -> str:
+    """A small document on one line."""
+    return "  ".join(f"{key}={_plain(value)}" for key, value in document.items())
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + members(value).replace("  ", " ") + "}"
+    if isinstance(value, list):
+        return ", ".join(_plain(item) for item in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def moment(text: str | None) -> str:
+    """An RFC 3339 time as local date and time of day; other text stays."""
+    if not text:
+        return "-"
+    try:
+        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return text
+
+
+def seconds_between(earlier: str | None, later: str | None) -> float:
+    """Seconds from one RFC 3339 time to another; 0 when either is missing."""
+    if not earlier or not later:
+        return 0.0
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()

@@ -1,0 +1,79 @@
+"""What the admin API asks of the control plane; the coordinator is the implementation."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from bgproxy.domain.model import Color
+
+
+class Operations(Protocol):
+    """The reads and changes that the admin API offers; every refusal is a `Refused`.
+
+    Documents are ready for JSON. `actor` is the name of the token that asks, or ``local``.
+    """
+
+    def service_names(self) -> list[str]:
+        """The names of all services, in the configuration's order."""
+
+    def service(self, name: str) -> dict[str, Any]:
+        """The SERVICE document."""
+
+    async def history(self, name: str, limit: int) -> list[dict[str, Any]]:
+        """DEPLOYMENT documents, newest first."""
+
+    async def deployment(self, name: str, id: int | str) -> dict[str, Any]:
+        """One DEPLOYMENT document with its explanation."""
+
+    def diff(self, name: str) -> dict[str, Any]:
+        """Where the configuration file and the state differ."""
+
+    async def switch(
+        self,
+        name: str,
+        *,
+        to: Color | None,
+        verify: bool = True,
+        force: bool = False,
+        wait: str = "applied",
+        reason: str = "",
+        expected_generation: int | None = None,
+        release: str | None = None,
+        actor: str,
+    ) -> dict[str, Any]:
+        """Move the active pointer; returns a DEPLOYMENT when `wait` is reached."""
+
+    async def rollback(
+        self,
+        name: str,
+        *,
+        reason: str = "",
+        wait: str = "applied",
+        expected_generation: int | None = None,
+        actor: str,
+    ) -> dict[str, Any]:
+        """Move the pointer back; returns a DEPLOYMENT when `wait` is reached."""
+
+    async def verify(self, name: str, color: Color | None, actor: str) -> dict[str, Any]:
+        """Run the checks against an environment, the idle one unless named."""
+
+    async def set_backends(
+        self,
+        name: str,
+        color: Color,
+        backends: list[str],
+        *,
+        release: str | None,
+        force: bool = False,
+        actor: str,
+    ) -> dict[str, Any]:
+        """Point an environment at other backends; returns the SERVICE."""
+
+    async def pause(self, name: str, timeout: float, actor: str) -> dict[str, Any]:
+        """Hold new requests for at most that many seconds; returns the SERVICE."""
+
+    async def resume(self, name: str, actor: str) -> dict[str, Any]:
+        """Let held requests go on; returns the SERVICE."""
+
+    def is_ready(self) -> tuple[bool, str]:
+        """Whether traffic and changes are possible, and if not, why."""

@@ -1,0 +1,232 @@
+"""Bodies of the admin API as pydantic models: requests are checked by them, answers described.
+
+Requests take no key they do not know. Answers may carry more than is described here; what is
+described stays.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from bgproxy import units
+
+ColorName = Literal["blue", "green"]
+Wait = Literal["applied", "drained", "finished"]
+Phase = Literal["steady", "verifying", "draining", "baking", "paused"]
+Kind = Literal["switch", "rollback", "auto_rollback"]
+OutcomeName = Literal["passed", "inconclusive", "rolled_back", "superseded", "failed"]
+
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Reason = Annotated[str, Field(max_length=1000, description="Why; kept in the history.")]
+Generation = Annotated[
+    int, Field(ge=1, description="Refuse unless this is the current generation.")
+]
+WaitField = Annotated[
+    Wait,
+    Field(
+        description="Answer when the pointer has moved, when the old environment is drained, or "
+        "when the bake is over as well."
+    ),
+]
+
+
+def _seconds(value: object) -> object:
+    return units.parse_duration(value) if isinstance(value, str) else value
+
+
+Duration = Annotated[
+    float,
+    Field(gt=0, le=3600),
+    BeforeValidator(_seconds),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "type": "string",
+                    "pattern": "^([1-9][0-9]{0,4}ms|[1-9][0-9]{0,2}s|[1-5]?[1-9]m|1h)$",
+                },
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 3600},
+            ],
+            "examples": ["30s", "500ms", "2m"],
+        }
+    ),
+]
+
+
+class Request(BaseModel):
+    """A body that takes no key it does not know."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class SwitchRequest(Request):
+    """What `POST …/switch` may be told; all of it is optional."""
+
+    to: ColorName | None = Field(None, description="The target; the idle environment if left out.")
+    verify: bool = Field(True, description="Run the configured checks first.")
+    force: bool = Field(False, description="Switch even if unhealthy or its checks fail.")
+    wait: WaitField = "applied"
+    reason: Reason = ""
+    expected_generation: Generation | None = None
+    release: str | None = Field(None, max_length=200, description="Name what the target runs.")
+
+
+class RollbackRequest(Request):
+    """What `POST …/rollback` may be told; all of it is optional."""
+
+    reason: Reason = ""
+    wait: WaitField = "applied"
+    expected_generation: Generation | None = None
+
+
+class VerifyRequest(Request):
+    """What `POST …/verify` may be told."""
+
+    environment: ColorName | None = Field(None, description="The idle one if left out.")
+
+
+class BackendsRequest(Request):
+    """What `PUT …/environments/{environment}/backends` is told."""
+
+    backends: list[Annotated[str, Field(max_length=2000)]] = Field(
+        min_length=1, max_length=1000, examples=[["http://127.0.0.1:9002"]]
+    )
+    release: str | None = Field(None, max_length=200, examples=["v42"])
+    force: bool = Field(False, description="Also while in use; this ends the bake.")
+
+
+class PauseRequest(Request):
+    """What `POST …/pause` may be told."""
+
+    timeout: Duration = Field(30.0, description="After it the pause ends by itself.")
+
+
+class ResumeRequest(Request):
+    """`POST …/resume` takes nothing."""
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class BackendDocument(_Answer):
+    """One backend of an environment."""
+
+    url: str
+    healthy: bool
+    in_flight: int
+
+
+class EnvironmentDocument(_Answer):
+    """One environment of a service."""
+
+    release: str | None
+    backends: list[BackendDocument]
+    in_flight: int
+    requests_total: int
+    errors_total: int
+
+
+class EnvironmentsDocument(BaseModel):
+    """Both environments."""
+
+    blue: EnvironmentDocument
+    green: EnvironmentDocument
+
+
+class ServiceDocument(_Answer):
+    """SERVICE: one application behind the proxy."""
+
+    name: str
+    active: ColorName
+    generation: int
+    phase: Phase
+    environments: EnvironmentsDocument
+
+
+class ServicesDocument(BaseModel):
+    """All services."""
+
+    services: list[ServiceDocument]
+
+
+class DeploymentDocument(_Answer):
+    """DEPLOYMENT: one change of the active pointer, from request to finish."""
+
+    id: int | str
+    service: str
+    from_: ColorName = Field(alias="from")
+    to: ColorName
+    release: str | None
+    generation: int | None
+    kind: Kind
+    reason: str
+    actor: str
+    outcome: OutcomeName | None
+    safe_to_stop: bool
+    rollback_possible_until: Timestamp | None
+    requested_at: Timestamp
+    applied_at: Timestamp | None
+    drained_at: Timestamp | None
+    finished_at: Timestamp | None
+
+
+class HistoryDocument(BaseModel):
+    """Deployments, newest first."""
+
+    deployments: list[DeploymentDocument]
+
+
+class VerificationDocument(_Answer):
+    """What the configured checks found."""
+
+    passed: bool
+    checks: list[dict[str, Any]]
+
+
+class DiffDocument(_Answer):
+    """Where the configuration file and the state differ."""
+
+
+class TimelineColumns(BaseModel):
+    """One environment, one entry for each sample; latencies in seconds, null without requests."""
+
+    requests: list[int]
+    failures: list[int]
+    in_flight: list[int]
+    p50: list[float | None]
+    p95: list[float | None]
+    p99: list[float | None]
+
+
+class TimelineSides(BaseModel):
+    """Both environments."""
+
+    blue: TimelineColumns
+    green: TimelineColumns
+
+
+class TimelineDocument(BaseModel):
+    """The last minutes of a service as columns."""
+
+    interval: float = Field(description="Seconds between samples.")
+    last: int = Field(description="Number of the last sample; ask for more with `after`.")
+    at: list[float] = Field(description="Unix time of each sample.")
+    environments: TimelineSides
+
+
+class HealthDocument(BaseModel):
+    """Alive, or ready."""
+
+    status: Literal["ok", "ready"]
+
+
+class ProblemDocument(_Answer):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
