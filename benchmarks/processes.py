@@ -1,0 +1,134 @@
+"""Processes that are measured: kept to one core, CPU time read to the nanosecond, ended surely."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+START_TIMEOUT = 20.0
+"""Seconds within which a server must accept connections."""
+
+STOP_TIMEOUT = 5.0
+"""Seconds that a server has to end after TERM before it is killed."""
+
+_SESSION, _STIME = 3, 12  # where proc(5) has fields 6 and 15, counted from the third
+
+
+def pinned(command: Sequence[str], core: int) -> list[str]:
+    """The command, kept to one core."""
+    return ["taskset", "--cpu-list", str(core), *command]
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTime:
+    """Seconds of processor time: all of it, and the part spent in the kernel.
+
+    `total` is the scheduler's own count in nanoseconds; `system` comes in ticks of 10 ms.
+    """
+
+    total: float
+    system: float
+
+    def __sub__(self, earlier: CpuTime) -> CpuTime:
+        return CpuTime(self.total - earlier.total, self.system - earlier.system)
+
+
+class Server:
+    """A server under measurement: one command with all processes that come of it.
+
+    It leads a session of its own; whatever belongs to that session is counted and ended with it.
+    """
+
+    def __init__(self, command: Sequence[str], core: int, *, log: Path, cwd: Path) -> None:
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                pinned(command, core),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                start_new_session=True,
+                env={**os.environ, "GOMAXPROCS": "1"},
+            )
+        self._log = log
+
+    def wait_for(self, port: int) -> None:
+        """Return when somebody accepts connections on the port.
+
+        Raises:
+            RuntimeError: with what the server said, when it does not come up.
+        """
+        deadline = time.monotonic() + START_TIMEOUT
+        while self._process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return
+            time.sleep(0.05)
+        said = self._log.read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"{self._process.args!r} does not listen on {port}: {said}")
+
+    def cpu_time(self) -> CpuTime:
+        """What all processes have used so far."""
+        total = system = 0.0
+        for pid in self._members():
+            with contextlib.suppress(OSError):
+                total += _run_time(pid)
+                system += _stat(pid)[_STIME] / os.sysconf("SC_CLK_TCK")
+        return CpuTime(total, system)
+
+    def peak_memory_bytes(self) -> int:
+        """The sum of the processes' highest resident sizes; what they share counts for each."""
+        peak = 0
+        for pid in self._members():
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                    if line.startswith("VmHWM:"):
+                        peak += int(line.split()[1]) << 10
+        return peak
+
+    def stop(self) -> None:
+        """End it with TERM, then whatever is left with KILL."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_TIMEOUT)
+        for pid in self._members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _members(self) -> Iterator[int]:
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                with contextlib.suppress(OSError):
+                    if _stat(int(entry.name))[_SESSION] == self._process.pid:
+                        yield int(entry.name)
+
+
+def _stat(pid: int) -> list[int]:
+    """The numbers of /proc/PID/stat, from the third field on; that one is a letter, given as 0."""
+    text = Path(f"/proc/{pid}/stat").read_text()
+    fields = text[text.rindex(")") + 2 :].split()
+    return [0, *map(int, fields[1:])]
+
+
+def _run_time(pid: int) -> float:
+    """Seconds on a processor, of all threads that live."""
+    nanoseconds = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        nanoseconds += int((task / "schedstat").read_text().split()[0])
+    return nanoseconds / 1e9
