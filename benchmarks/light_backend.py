@@ -70,9 +70,11 @@ class LightBackend(asyncio.Protocol):
     def _begin(self, head: bytes) -> None:
         """Answer at once, or, if there is a body, once it has been read."""
         if head.startswith(b"GET "):
-            self._transport.write(ANSWERS.get(head[4:8], SMALL))
             if b"\r\nConnection: close\r\n" in head:  # as the load sends it, through a blind relay
+                self._transport.write(SMALL.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
                 self._transport.close()
+            else:
+                self._transport.write(ANSWERS.get(head[4:8], SMALL))
             return
         length = _LENGTH.search(head)
         self._body_left = int(length[1]) if length else 0
