@@ -1,0 +1,190 @@
+"""What a configuration says that is not about the domain: listeners, tokens, processes, state."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bgproxy.domain.model import ProxyLimits, Service
+from bgproxy.errors import Fault
+
+MAX_WORKERS = 64
+"""As many as the shared memory has room for."""
+
+MAX_SERVICES = 1024
+"""Likewise."""
+
+MAX_BACKENDS = 8192
+"""Likewise, of all services together; a name may stand for several."""
+
+MAX_UNIX_PATH_BYTES = 107
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener listens: an IP address and a port, or the path of a unix socket.
+
+    Args:
+        host: an IP address without brackets; empty for a unix socket.
+        port: 0 lets the kernel choose.
+        path: of a unix socket, as given; empty for TCP.
+    """
+
+    host: str
+    port: int
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read ``127.0.0.1:8080``, ``[::1]:8080`` or ``unix:PATH``.
+
+        Raises:
+            ValueError: with one sentence, problem and remedy parted by a semicolon.
+        """
+        if text.startswith("unix:"):
+            path = text.removeprefix("unix:")
+            if not path or "\0" in path or len(path.encode()) > MAX_UNIX_PATH_BYTES:
+                raise ValueError(
+                    f"{text!r} is not the path of a socket; "
+                    f"write unix:PATH, at most {MAX_UNIX_PATH_BYTES} bytes long"
+                )
+            return cls("", 0, path)
+        host, separator, port = text.rpartition(":")
+        if not separator:
+            raise ValueError(f"{text!r} has no port; {_listen_remedy(text)}")
+        if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535):
+            raise ValueError(f"{port!r} is not a port; write a number from 0 to 65535")
+        return cls(_listen_host(host, int(port), text), int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return bool(self.path) or ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for every address of its family."""
+        return not self.path and ipaddress.ip_address(self.host).is_unspecified
+
+    def clashes_with(self, other: Address) -> bool:
+        """Whether the two cannot be listened on at once."""
+        if self.path or other.path:
+            return self.path == other.path
+        if self.port != other.port or not self.port:
+            return False
+        if (":" in self.host) != (":" in other.host):
+            return False
+        return self.host == other.host or self.is_wildcard or other.is_wildcard
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _listen_host(host: str, port: int, text: str) -> str:
+    """The canonical form of the address to listen on, without brackets."""
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            return str(ipaddress.IPv6Address(host[1:-1]))
+        except ValueError:
+            raise ValueError(
+                f"{host[1:-1]!r} is not an IPv6 address; write [::1]:{port} or 0.0.0.0:{port}"
+            ) from None
+    if ":" in host:
+        raise ValueError(f"{text!r} could be read in two ways; write [{host}]:{port}")
+    try:
+        return str(ipaddress.IPv4Address(host))
+    except ValueError:
+        raise ValueError(
+            f"{host!r} is not an IP address; "
+            f"write 127.0.0.1:{port}, or 0.0.0.0:{port} for every address of this machine"
+        ) from None
+
+
+def _listen_remedy(text: str) -> str:
+    """What to write where the port is missing; a lone number is taken for the port."""
+    if text.isascii() and text.isdecimal() and len(text) <= 5:
+        return f"write 127.0.0.1:{text}, or 0.0.0.0:{text} for every address of this machine"
+    return "write address:port, such as 127.0.0.1:8080, [::1]:8080, or unix:PATH"
+
+
+class Role(enum.StrEnum):
+    """What a token may do; each role includes those before it."""
+
+    READ = "read"
+    ROLLBACK = "rollback"
+    SWITCH = "switch"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A key to the admin API.
+
+    Args:
+        name: who uses it; shown in the history, never secret.
+        role: see `Role`.
+        secret: what is presented; or ``sha256:`` and the hexadecimal digest of it.
+    """
+
+    name: str
+    role: Role
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """The traffic side.
+
+    Args:
+        listen: where clients connect.
+        workers: processes that carry traffic, 1 to `MAX_WORKERS`.
+        limits: bounds of every worker.
+        trusted_proxies: peers whose forwarding fields are believed.
+        shutdown_timeout: seconds that requests under way have when told to stop.
+        backlog: connections that wait in each listening socket.
+    """
+
+    listen: tuple[Address, ...] = (Address("127.0.0.1", 8080),)
+    workers: int = 1
+    limits: ProxyLimits = field(default_factory=ProxyLimits)
+    trusted_proxies: tuple[Network, ...] = ()
+    shutdown_timeout: float = 30.0
+    backlog: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """The admin side.
+
+    Args:
+        listen: where the admin API, metrics and dashboard are served.
+        tokens: keys; none is possible on loopback addresses and unix sockets only.
+        allowed_hosts: names by which browsers and clients may address it, besides loopback names
+            and the listener's own address.
+    """
+
+    listen: tuple[Address, ...] = (Address("127.0.0.1", 8081),)
+    tokens: tuple[Token, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A whole configuration.
+
+    Args:
+        state: the state database's file; relative to the working directory, as given.
+        warnings: what can be used as it is, but is hardly meant.
+    """
+
+    proxy: ProxySettings
+    admin: AdminSettings
+    state: Path
+    services: tuple[Service, ...]
+    warnings: tuple[Fault, ...] = field(default=(), compare=False)
