@@ -1,0 +1,261 @@
+"""Samples the ledger once a second, keeps every environment's record, and feeds the judge."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from bgproxy.controlplane.registry import ServiceEntry
+from bgproxy.controlplane.tasks import Tasks
+from bgproxy.domain.baseline import BUCKET_SECONDS, BUCKETS, Tally, slow_in
+from bgproxy.domain.model import COLORS, Color
+from bgproxy.domain.outcome import Reason, Side
+from bgproxy.domain.rollback import Judge, Verdict
+from bgproxy.state.ledger import DURATION_BOUNDS, Ledger, SeriesTotals
+
+_MOST_POINTS = 240
+_SERVICES_AT_ONCE = 50
+
+
+def judged(totals: SeriesTotals) -> Tally:
+    """What of a series' totals the judge sees.
+
+    Left out are late exchanges (they belong to an earlier generation), those on excluded paths,
+    and what the client or the proxy itself ended. A late or excluded exchange that the client ended
+    is taken off twice, as the ledger does not tell these apart; that errs by few successes.
+    """
+    failures = totals.failures - totals.late_failures - totals.excluded_failures
+    others = sum(
+        count
+        for reason, count in totals.reasons.items()
+        # Exchanges that died with their worker have no status, so they are not in `requests`.
+        if reason.side is not Side.UPSTREAM and reason is not Reason.WORKER_DIED
+    )
+    successes = totals.requests - totals.late - totals.excluded - failures - others
+    return Tally(successes, failures, totals.durations)
+
+
+def gained(now: Tally, before: Tally) -> Tally:
+    """The exchanges between two readings of the totals."""
+    return Tally(
+        max(0, now.successes - before.successes),
+        max(0, now.failures - before.failures),
+        tuple(max(0, a - b) for a, b in zip(now.durations, before.durations, strict=True)),
+    )
+
+
+class Record:
+    """One environment's last ten minutes, in buckets of ten seconds."""
+
+    __slots__ = ("_buckets", "_totals", "latest")
+
+    def __init__(self, totals: Tally) -> None:
+        self._totals = totals
+        self._buckets: deque[tuple[int, Tally]] = deque(maxlen=BUCKETS)
+        self.latest = Tally()
+        """What the last reading brought."""
+
+    def add(self, totals: Tally, now: float) -> None:
+        """Take a reading of the totals in."""
+        self.latest = gained(totals, self._totals)
+        self._totals = totals
+        number = int(now // BUCKET_SECONDS)
+        if not self.latest.requests:
+            return
+        if self._buckets and self._buckets[-1][0] == number:
+            self._buckets[-1] = (number, self._buckets[-1][1] + self.latest)
+        else:
+            self._buckets.append((number, self.latest))
+
+    def recent(self, now: float) -> list[Tally]:
+        """The buckets of the last ten minutes that have anything in them."""
+        oldest = int(now // BUCKET_SECONDS) - BUCKETS
+        return [tally for number, tally in self._buckets if number > oldest]
+
+
+class Sampler:
+    """Reads the ledger once a second for all services.
+
+    Args:
+        services: gives the services there are.
+        on_second: called after every reading.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        services: Callable[[], Iterable[ServiceEntry]],
+        on_second: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._services = services
+        self._on_second = on_second
+        self._records: dict[tuple[int, Color], Record] = {}
+        self._bakes: dict[int, Bake] = {}
+        self._tasks = Tasks()
+
+    def start(self) -> None:
+        """Begin to sample."""
+        self._tasks.start(self._run(), "sampler")
+
+    async def stop(self) -> None:
+        """Sample no more."""
+        await self._tasks.stop()
+
+    def watch(self, service_slot: int, bake: Bake) -> None:
+        """Feed a bake every second, in place of any other of that service."""
+        self._bakes[service_slot] = bake
+
+    def leave(self, service_slot: int, bake: Bake) -> None:
+        """Feed a bake no more."""
+        if self._bakes.get(service_slot) is bake:
+            del self._bakes[service_slot]
+
+    def record(self, service_slot: int, color: Color) -> list[Tally]:
+        """An environment's last ten minutes."""
+        record = self._records.get((service_slot, color))
+        return record.recent(time.monotonic()) if record else []
+
+    def sample(self, service: ServiceEntry, now: float) -> None:
+        """Read one service's totals and feed its bake."""
+        for color in COLORS:
+            totals = judged(self._ledger.series(service.slot, color))
+            record = self._records.get((service.slot, color))
+            if record is None:
+                self._records[service.slot, color] = Record(totals)
+            else:
+                record.add(totals, now)
+        bake = self._bakes.get(service.slot)
+        if bake is not None and (record := self._records.get((service.slot, bake.color))):
+            bake.observe(record.latest, now)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            for number, service in enumerate(list(self._services()), 1):
+                self.sample(service, time.monotonic())
+                if number % _SERVICES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            self._on_second()
+            due = max(due + 1.0, loop.time() + 0.1)
+            await asyncio.sleep(due - loop.time())
+
+
+class Bake:
+    """The watch over one release, from the switch to its end or the discovery of harm.
+
+    Args:
+        began: monotonic time of the switch.
+        on_harm: called, every second anew, while the judge finds harm.
+        on_end: called once when the time is over.
+        on_progress: called every few seconds.
+    """
+
+    def __init__(
+        self,
+        service: ServiceEntry,
+        color: Color,
+        judge: Judge,
+        ledger: Ledger,
+        *,
+        began: float,
+        seconds: float,
+        on_harm: Callable[[Bake, Verdict], None],
+        on_end: Callable[[Bake], None],
+        on_progress: Callable[[Bake], None],
+    ) -> None:
+        self.service = service
+        self.color = color
+        self.judge = judge
+        self.began = began
+        self.seconds = seconds
+        self.gates: list[dict[str, Any]] = []
+        """What the gate said, each time it was asked."""
+        self.is_considering = False
+        """Whether harm was found and the gate is being asked."""
+        self.has_held = False
+        """Whether the gate said no before."""
+        self.has_reported = False
+        """Whether people were told already what the judge would do (mode ``watch``)."""
+        self.has_alerted = False
+        """Whether people were told already that the release is slow."""
+        self._on_harm = on_harm
+        self._on_end = on_end
+        self._on_progress = on_progress
+        self._ledger = ledger
+        self._reasons_before = ledger.series(service.slot, color).reasons
+        self._failures_before = self._backend_failures()
+        self._points: list[tuple[float, int, int, float]] = []
+        self._every = 1
+        self._seconds_seen = 0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the switch."""
+        return time.monotonic() - self.began
+
+    def observe(self, tally: Tally, now: float) -> None:
+        """Take one second in."""
+        elapsed = now - self.began
+        entries = self.service.environment(self.color).entries
+        verdict = self.judge.observe(
+            elapsed,
+            tally.successes,
+            tally.failures,
+            slow=slow_in(tally, self.judge.baseline, DURATION_BOUNDS),
+            failed_probes=min((entry.health.failures for entry in entries), default=0),
+        )
+        self._keep_point(elapsed, tally)
+        if self._seconds_seen % 5 == 0:
+            self._on_progress(self)
+        if verdict is not None and not self.is_considering:
+            self._on_harm(self, verdict)
+        elif elapsed >= self.seconds and not self.is_considering:
+            self._on_end(self)
+
+    def _keep_point(self, elapsed: float, tally: Tally) -> None:
+        """A point of the series that explains; when there are too many, every other one goes."""
+        self._seconds_seen += 1
+        if self._seconds_seen % self._every == 0:
+            point = (elapsed, tally.successes, tally.failures, self.judge.evidence.value)
+            self._points.append(point)
+        if len(self._points) > _MOST_POINTS:
+            self._points = self._points[1::2]
+            self._every *= 2
+
+    def _backend_failures(self) -> dict[str, int]:
+        entries = self.service.environment(self.color).entries
+        return {e.backend.url: self._ledger.backend(e.slot).failures for e in entries}
+
+    def explain(self) -> dict[str, Any]:
+        """What the judge saw and found, ready for JSON."""
+        reasons = self._ledger.series(self.service.slot, self.color).reasons
+        before = self._failures_before
+        return self.judge.explain() | {
+            "seconds": round(self.elapsed, 1),
+            "of_seconds": self.seconds,
+            "series": [
+                {
+                    "t": round(t, 1),
+                    "successes": successes,
+                    "failures": failures,
+                    "evidence": round(evidence, 2),
+                }
+                for t, successes, failures, evidence in self._points
+            ],
+            "reasons": {
+                reason.label: more
+                for reason, count in reasons.items()
+                if (more := count - self._reasons_before.get(reason, 0))
+            },
+            "backends": {
+                url: more
+                for url, count in self._backend_failures().items()
+                if (more := count - before.get(url, 0)) > 0
+            },
+            "gates": self.gates,
+        }

@@ -1,0 +1,513 @@
+"""Carries deployments out, in this order: prepare, commit, store the pointer, drain and bake, end.
+
+The pointer is durable before it is live: the intent and the new pointer go to disk in one
+transaction, then one store moves all workers. Whatever happens in between, a restart puts the
+committed pointer back. Nothing is awaited between the commit's return and the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from bgproxy.controlplane.bake import Bake, Sampler
+from bgproxy.controlplane.draining import DrainProgress, drain
+from bgproxy.controlplane.events import EventHub
+from bgproxy.controlplane.fleet import Fleet
+from bgproxy.controlplane.probes import Probes
+from bgproxy.controlplane.publisher import Publisher
+from bgproxy.controlplane.registry import ServiceEntry, unlocked
+from bgproxy.controlplane.rollout import Rollout
+from bgproxy.controlplane.tasks import Tasks
+from bgproxy.controlplane.times import rfc3339
+from bgproxy.controlplane.verify import Verifier
+from bgproxy.controlplane.watch import Watch
+from bgproxy.domain.baseline import make_baseline
+from bgproxy.domain.deployment import (
+    Deployment,
+    Effect,
+    Event,
+    Kind,
+    Outcome,
+    Phase,
+    admit_rollback,
+    advance,
+)
+from bgproxy.domain.health import is_enough
+from bgproxy.domain.model import Color, RollbackRule
+from bgproxy.errors import Refused, StateError
+from bgproxy.state.journal import (
+    Audit,
+    Change,
+    Journal,
+    SaveDeployment,
+    SaveEnvironment,
+    SavePointer,
+)
+from bgproxy.state.ledger import DURATION_BOUNDS
+
+
+class Conductor:
+    """Moves pointers; the only one who does.
+
+    Args:
+        tasks: owns what runs beside the calls.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        fleet: Fleet,
+        events: EventHub,
+        publisher: Publisher,
+        probes: Probes,
+        sampler: Sampler,
+        tasks: Tasks,
+    ) -> None:
+        self._journal = journal
+        self._fleet = fleet
+        self._events = events
+        self._publisher = publisher
+        self._probes = probes
+        self._sampler = sampler
+        self._tasks = tasks
+        self._next_id = 1
+        self.verifier = Verifier()
+        self._watch = Watch(events, probes, self.verifier, tasks, self._end_bake, self._take_back)
+
+    def continue_after(self, last_id: int) -> None:
+        """Number deployments from after this one."""
+        self._next_id = last_id + 1
+
+    def begin(
+        self,
+        service: ServiceEntry,
+        kind: Kind,
+        target: Color,
+        *,
+        reason: str,
+        actor: str,
+        release: str | None = None,
+    ) -> Rollout:
+        """A new deployment, pending from now on; the caller has had it admitted."""
+        settings = service.settings.rollback
+        is_watched = kind is Kind.SWITCH and settings.rule is not RollbackRule.OFF
+        named = service.environment(target).release if release is None else release
+        rollout = Rollout(
+            Deployment(
+                id=self._next_id,
+                service=service.name,
+                kind=kind,
+                from_color=target.other,
+                to_color=target,
+                requested_at=time.time(),
+                release=named,
+                reason=reason,
+                actor=actor,
+                bake=settings.bake if is_watched else 0.0,
+            )
+        )
+        self._next_id += 1
+        service.pending = rollout
+        return rollout
+
+    # -- before the pointer moves -----------------------------------------------------------------
+
+    async def switch(
+        self, service: ServiceEntry, rollout: Rollout, *, verify: bool, force: bool
+    ) -> None:
+        """Prepare the target and move the pointer; returns when that is done.
+
+        Raises:
+            Refused: the target is not fit, another came first, or the state cannot be written.
+        """
+        try:
+            if not self._is_prepared(service, rollout, verify=verify, force=force):
+                rollout.preparation = self._tasks.start(
+                    self._prepare(service, rollout, verify=verify, force=force), "prepare"
+                )
+                # A plain await would take the task's cancellation for the caller's.
+                await asyncio.wait((rollout.preparation,))
+                if not rollout.preparation.cancelled():
+                    rollout.preparation.result()
+            async with service.moving:
+                _still_wanted(rollout)
+                await self._move(service, rollout, force=force)
+        except BaseException as error:
+            if rollout.preparation is not None:
+                rollout.preparation.cancel()
+            if rollout.phase is Phase.VERIFYING:
+                self._fail(service, rollout, error)
+            raise
+
+    def _is_prepared(
+        self, service: ServiceEntry, rollout: Rollout, *, verify: bool, force: bool
+    ) -> bool:
+        """Whether there is nothing to wait for, so that a switch costs one commit only."""
+        environment = service.environment(rollout.deployment.to_color)
+        share = service.settings.switch.min_healthy
+        is_fit = force or (
+            is_enough(environment.ready, len(environment.entries), share)
+            and not (verify and service.settings.verify.checks)
+        )
+        return is_fit and self._publisher.is_settled
+
+    async def _prepare(
+        self, service: ServiceEntry, rollout: Rollout, *, verify: bool, force: bool
+    ) -> None:
+        target = rollout.deployment.to_color
+        self._journal.write_later(SaveDeployment(rollout.deployment))
+        if not force:
+            await self._until_healthy(service, target)
+            if verify and service.settings.verify.checks:
+                await self._until_verified(service, rollout)
+        # The pointer may move only once every worker has the table that the target needs.
+        await self._publisher.settle()
+
+    async def _until_healthy(self, service: ServiceEntry, target: Color) -> None:
+        environment = service.environment(target)
+        policy = service.settings.switch
+
+        def is_healthy() -> bool:
+            return is_enough(environment.ready, len(environment.entries), policy.min_healthy)
+
+        if is_healthy():
+            return
+        self._probes.poke(environment.entries)
+        try:
+            async with asyncio.timeout(policy.ready_timeout):
+                while not is_healthy():
+                    await service.probed.wait()
+        except TimeoutError:
+            raise _not_healthy(service, target) from None
+
+    async def _until_verified(self, service: ServiceEntry, rollout: Rollout) -> None:
+        target = rollout.deployment.to_color
+        checks = await self.verifier.run(service, service.environment(target))
+        failed = [check for check in checks if not check["passed"]]
+        self._events.publish(
+            "verify",
+            service.name,
+            deployment=rollout.deployment.id,
+            environment=str(target),
+            passed=not failed,
+            failed=sorted({check["name"] for check in failed}),
+        )
+        details = dict(rollout.deployment.details) | {"checks": checks}
+        rollout.deployment = replace(rollout.deployment, details=details)
+        if failed:
+            named = "; ".join(
+                f"{check['name']} at {check['backend']}: {check['failures'][0]}"
+                for check in failed[:5]
+            )
+            more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
+            raise Refused(
+                409,
+                "checks-failed",
+                f"{target} fails its checks: {named}{more}.",
+                {"environment": str(target), "checks": checks, "passed": False},
+            )
+
+    def _fail(self, service: ServiceEntry, rollout: Rollout, error: BaseException) -> None:
+        """A deployment ends before its pointer moved."""
+        why = str(error) or "the proxy was stopped or the request given up"
+        facts = error.facts if isinstance(error, Refused) else {}
+        details = dict(rollout.deployment.details) | {"refusal": why} | facts
+        self._carry_out(service, rollout, rollout.happened(Event.REFUSED, details=details))
+        self._events.publish("refused", service.name, deployment=rollout.deployment.id, detail=why)
+
+    # -- the pointer moves ------------------------------------------------------------------------
+
+    async def roll_back(
+        self,
+        service: ServiceEntry,
+        kind: Kind,
+        *,
+        reason: str,
+        actor: str,
+        expected_generation: int | None = None,
+        only_for: Rollout | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> Rollout:
+        """Move the pointer back at once; overtakes whatever is only being prepared.
+
+        Args:
+            only_for: refuse unless this is the deployment that would be taken back.
+            details: the explanation that is kept with it.
+
+        Raises:
+            Refused: there is nothing to go back to, or the state cannot be written.
+        """
+        async with service.moving:
+            if only_for is not None and service.watched is not only_for:
+                raise Refused(409, "nothing-to-roll-back", "The deployment is not watched any more")
+            standing = service.standing(self._fleet.ledger)
+            target = admit_rollback(standing, expected_generation=expected_generation)
+            if (overtaken := service.pending) is not None:
+                self._carry_out(service, overtaken, overtaken.happened(Event.OVERTAKEN))
+            rollout = self.begin(service, kind, target, reason=reason, actor=actor)
+            if details:
+                rollout.deployment = replace(rollout.deployment, details=details)
+            await self._move(service, rollout, force=False)
+            return rollout
+
+    async def _move(self, service: ServiceEntry, rollout: Rollout, *, force: bool) -> None:
+        """Commit and store. The caller holds `service.moving`."""
+        rollout.happened(Event.VERIFIED)
+        pointer = self._fleet.ledger.pointer(service.word)
+        deployment = replace(
+            rollout.deployment,
+            generation=pointer.generation + 1,
+            details=self._with_baseline(service, rollout.deployment),
+        )
+        event = Event.COMMITTED if deployment.bake else Event.COMMITTED_UNWATCHED
+        committed = replace(deployment, phase=advance(Phase.SWITCHING, event).phase)
+        changes = self._changes(service, committed, force=force)
+        try:
+            await self._journal.write(*changes)
+        except StateError as error:
+            self._carry_out(service, rollout, rollout.happened(Event.UNWRITABLE))
+            detail = f"The state cannot be written, so nothing was changed: {error}"
+            raise Refused(503, "state-unwritable", detail) from error
+        predecessor, service.pending = service.watched, None
+        self._fleet.ledger.store_pointer(service.word, pointer.generation + 1, deployment.to_color)
+        rollout.deployment = deployment
+        effects = rollout.happened(event, applied_at=time.time())
+        service.last, service.watched = rollout.deployment, rollout
+        for change in changes:
+            if isinstance(change, SaveEnvironment):
+                service.environment(change.color).saved = change
+        if predecessor is not None and not predecessor.phase.is_over:
+            self._carry_out(service, predecessor, predecessor.happened(_end_by(deployment.kind)))
+        self._journal.write_later(SaveDeployment(rollout.deployment))
+        self._announce(service, rollout)
+        self._carry_out(service, rollout, effects)
+
+    def _changes(
+        self, service: ServiceEntry, committed: Deployment, *, force: bool
+    ) -> list[Change]:
+        """All that goes to disk, at once, before the pointer moves."""
+        watched = service.watched
+        changes: list[Change] = [
+            SavePointer(service.name, committed.generation or 0, committed.to_color),
+            SaveDeployment(committed),
+            Audit(
+                committed.requested_at,
+                service.name,
+                committed.actor,
+                str(committed.kind),
+                {"active": str(committed.from_color)},
+                {
+                    "active": str(committed.to_color),
+                    "generation": committed.generation,
+                    "deployment": committed.id,
+                    "reason": committed.reason,
+                    "force": force,
+                },
+            ),
+        ]
+        if watched is not None:
+            event = _end_by(committed.kind)
+            ended = replace(
+                watched.deployment,
+                phase=advance(watched.phase, event).phase,
+                finished_at=time.time(),
+                details=watched.explanation(),
+            )
+            changes.append(SaveDeployment(ended))
+        target = service.environment(committed.to_color).saved
+        if committed.kind is Kind.SWITCH:
+            if target.release != committed.release or target.locked_by is not None:
+                changes.append(unlocked(target, release=committed.release))
+        elif committed.kind is Kind.AUTO_ROLLBACK and watched is not None:
+            left = service.environment(committed.from_color).saved
+            changes.append(replace(left, locked_by=watched.deployment.id))
+        return changes
+
+    def _with_baseline(self, service: ServiceEntry, deployment: Deployment) -> dict[str, Any]:
+        details = dict(deployment.details)
+        if deployment.bake:
+            record = self._sampler.record(service.slot, deployment.from_color)
+            details["baseline"] = asdict(make_baseline(record, DURATION_BOUNDS))
+        return details
+
+    def _announce(self, service: ServiceEntry, rollout: Rollout) -> None:
+        deployment = rollout.deployment
+        self._events.publish(
+            str(deployment.kind),
+            service.name,
+            deployment=deployment.id,
+            generation=deployment.generation,
+            reason=deployment.reason,
+            actor=deployment.actor,
+            release=deployment.release,
+            **{"from": str(deployment.from_color), "to": str(deployment.to_color)},
+        )
+
+    # -- after it has moved -----------------------------------------------------------------------
+
+    def resume(self, service: ServiceEntry, deployment: Deployment) -> None:
+        """Go on with a deployment that a restart found under way."""
+        rollout = Rollout(deployment)
+        if deployment.phase.is_pending:
+            details = dict(deployment.details) | {"refusal": "the proxy was restarted meanwhile"}
+            effects = rollout.happened(Event.RESTARTED, details=details)
+        elif service.last is None or service.last.id != deployment.id:
+            effects = rollout.happened(Event.OVERTAKEN)
+        else:
+            rollout.deployment = service.last
+            service.watched = rollout
+            effects = rollout.happened(Event.RESTARTED)
+        self._carry_out(service, rollout, effects)
+
+    def abandon(self, service: ServiceEntry) -> None:
+        """The service is gone: end what is under way."""
+        for rollout in (service.pending, service.watched):
+            if rollout is not None and rollout.phase is not Phase.SWITCHING:
+                self._carry_out(service, rollout, rollout.happened(Event.OVERTAKEN))
+
+    def end_watch(self, service: ServiceEntry, detail: str) -> None:
+        """End the bake: its way back is gone or another, and somebody wanted it so."""
+        rollout = service.watched
+        if rollout is None or not rollout.phase.is_baking:
+            return
+        details = dict(rollout.deployment.details) | {"ended": detail}
+        self._bake_finished(
+            service, rollout, Event.WATCH_ENDED, Outcome.INCONCLUSIVE, detail, details
+        )
+
+    def _carry_out(
+        self, service: ServiceEntry, rollout: Rollout, effects: tuple[Effect, ...]
+    ) -> None:
+        for effect in effects:
+            match effect:
+                case Effect.STOP_CHECKS if rollout.preparation is not None:
+                    rollout.preparation.cancel()
+                case Effect.STOP_DRAIN if rollout.drain is not None:
+                    rollout.drain.cancel()
+                case Effect.STOP_BAKE if rollout.bake is not None:
+                    self._sampler.leave(service.slot, rollout.bake)
+                case Effect.START_DRAIN:
+                    rollout.drain = self._tasks.start(self._drain(service, rollout), "drain")
+                case Effect.START_BAKE:
+                    rollout.bake = self._watch.begin(service, rollout, self._fleet.ledger)
+                    self._sampler.watch(service.slot, rollout.bake)
+                case Effect.RECORD:
+                    self._journal.write_later(SaveDeployment(rollout.deployment))
+        if rollout.phase.is_over:
+            if service.pending is rollout:
+                service.pending = None
+            if service.watched is rollout:
+                service.watched = None
+            if service.last is not None and service.last.id == rollout.deployment.id:
+                service.last = rollout.deployment
+
+    async def _drain(self, service: ServiceEntry, rollout: Rollout) -> None:
+        deployment = rollout.deployment
+        old = deployment.from_color
+        rollout.drain_progress = progress = DrainProgress()
+        generation = (deployment.generation or 1) - 1
+        await drain(service, old, generation, self._fleet, self._events, progress)
+        effects = rollout.happened(Event.DRAINED, drained_at=time.time())
+        self._events.publish(
+            "drained",
+            service.name,
+            deployment=deployment.id,
+            environment=str(old),
+            status=str(progress.status),
+            seconds=round(progress.seconds, 4),
+            closed_requests=progress.closed_requests,
+            closed_tunnels=progress.closed_tunnels,
+            left=progress.requests + progress.tunnels,
+        )
+        self._carry_out(service, rollout, effects)
+
+    def _end_bake(self, service: ServiceEntry, rollout: Rollout, bake: Bake) -> None:
+        outcome, detail = bake.judge.finish()
+        self._sampler.leave(service.slot, bake)
+        self._bake_finished(service, rollout, Event.BAKED, outcome, detail, {})
+
+    def _bake_finished(
+        self,
+        service: ServiceEntry,
+        rollout: Rollout,
+        event: Event,
+        outcome: Outcome,
+        detail: str,
+        details: Mapping[str, Any],
+    ) -> None:
+        kept = rollout.explanation() | {"verdict": detail} | dict(details)
+        effects = rollout.happened(event, verdict=outcome, details=kept)
+        self._events.publish(
+            "bake_finished",
+            service.name,
+            deployment=rollout.deployment.id,
+            outcome=str(outcome),
+            detail=detail,
+        )
+        self._carry_out(service, rollout, effects)
+
+    async def _take_back(
+        self, service: ServiceEntry, rollout: Rollout, reason: str, details: dict[str, Any]
+    ) -> None:
+        await self.roll_back(
+            service,
+            Kind.AUTO_ROLLBACK,
+            reason=reason,
+            actor="judge",
+            only_for=rollout,
+            details=details,
+        )
+
+
+def _still_wanted(rollout: Rollout) -> None:
+    if rollout.phase is not Phase.VERIFYING:
+        detail = "A rollback came while the target was being prepared; nothing was switched."
+        raise Refused(409, "superseded", detail, {"deployment": rollout.deployment.id})
+
+
+def _end_by(kind: Kind) -> Event:
+    """What a new deployment of that kind is to the one that is being watched."""
+    return Event.OVERTAKEN if kind is Kind.SWITCH else Event.TAKEN_BACK
+
+
+def _not_healthy(service: ServiceEntry, target: Color) -> Refused:
+    """The refusal that names each backend, what it answered and when."""
+    environment = service.environment(target)
+    policy = service.settings.switch
+    backends = []
+    for entry in environment.entries:
+        last = entry.last
+        backends.append(
+            {
+                "url": entry.backend.url,
+                "address": str(entry.place),
+                "healthy": entry.health.is_ready,
+                "answered": last.detail if last else "not probed yet",
+                "at": rfc3339(last.at) if last else None,
+            }
+        )
+    addressed = {entry.backend for entry in environment.entries}
+    backends += [
+        {
+            "url": backend.url,
+            "address": None,
+            "healthy": False,
+            "answered": "its name does not resolve",
+            "at": None,
+        }
+        for backend in environment.backends
+        if backend not in addressed
+    ]
+    named = "; ".join(f"{b['url']}: {b['answered']}" for b in backends if not b["healthy"])
+    return Refused(
+        409,
+        "target-not-healthy",
+        f"{target} did not become healthy within {policy.ready_timeout:g} s: "
+        f"{environment.ready} of {len(backends)} backends are, "
+        f"{100 * policy.min_healthy:g} % are needed ({named}).",
+        {"environment": str(target), "backends": backends},
+    )

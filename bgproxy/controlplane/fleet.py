@@ -1,0 +1,50 @@
+"""What the control plane needs of the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from bgproxy.domain.model import Color
+from bgproxy.domain.outcome import Reason
+from bgproxy.state.ledger import Ledger
+from bgproxy.state.table import RoutingTable
+
+Trouble = Callable[[int, Reason], None]
+
+
+class Fleet(Protocol):
+    """All workers as one.
+
+    `on_worker_died` is called with the worker's slot, `on_backend_trouble` with a backend slot at
+    which a worker could not connect. The coordinator sets both; they must not block.
+    """
+
+    on_worker_died: Trouble | None
+    on_backend_trouble: Trouble | None
+
+    @property
+    def ledger(self) -> Ledger:
+        """The shared memory of all workers."""
+
+    async def publish(self, table: RoutingTable) -> None:
+        """Send a table; returns when every live worker has acknowledged it (bounded)."""
+
+    async def quiesce(self) -> None:
+        """Begin a new epoch; returns when every live worker has passed a quiescent point since.
+
+        Afterwards no claim made before the last `Ledger.store_pointer` can still be hidden.
+        """
+
+    def close_leftovers(
+        self, service_slot: int, color: Color, generation: int, kind: str, spread: float
+    ) -> None:
+        """Have the workers close what is still open on a color, spread over so many seconds.
+
+        Args:
+            generation: only what began at or before it.
+            kind: ``requests`` or ``tunnels``.
+        """
+
+    def workers_view(self) -> list[dict[str, Any]]:
+        """Every worker's pid and state, ready for JSON."""

@@ -1,0 +1,96 @@
+"""One deployment being carried out: where it stands, what runs for it, and who waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bgproxy.domain.deployment import Deployment, Effect, Event, Phase, advance
+
+if TYPE_CHECKING:
+    from bgproxy.controlplane.bake import Bake
+    from bgproxy.controlplane.draining import DrainProgress
+
+
+class Rollout:
+    """A deployment of this process; `happened` is the only way in which it goes on.
+
+    Attributes:
+        preparation: waits for health and runs the checks.
+        drain, bake: what runs after the pointer has moved.
+        drain_progress: the drain as it stands.
+        has_drained: set when the drain is over, or will never be.
+        is_over: set when the deployment has ended.
+    """
+
+    __slots__ = (
+        "bake",
+        "deployment",
+        "drain",
+        "drain_progress",
+        "has_drained",
+        "is_over",
+        "preparation",
+    )
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.preparation: asyncio.Task[None] | None = None
+        self.drain: asyncio.Task[None] | None = None
+        self.drain_progress: DrainProgress | None = None
+        self.bake: Bake | None = None
+        self.has_drained = asyncio.Event()
+        self.is_over = asyncio.Event()
+
+    @property
+    def phase(self) -> Phase:
+        """Where the deployment stands."""
+        return self.deployment.phase
+
+    def happened(self, event: Event, **facts: Any) -> tuple[Effect, ...]:
+        """Go where the table leads from here.
+
+        Args:
+            facts: fields of the deployment that change with it.
+
+        Returns:
+            The effects, which the caller has to carry out.
+
+        Raises:
+            ImpossibleTransitionError: the table has no such entry.
+        """
+        step = advance(self.deployment.phase, event)
+        if step.phase.is_over:
+            facts.setdefault("finished_at", time.time())
+            facts["details"] = self.explanation() | dict(facts.get("details", {}))
+        self.deployment = replace(self.deployment, phase=step.phase, **facts)
+        if not step.phase.is_pending and not step.phase.is_draining:
+            self.has_drained.set()
+        if step.phase.is_over:
+            self.is_over.set()
+        return step.effects
+
+    def explanation(self) -> dict[str, Any]:
+        """Why things are as they are, as far as is known by now."""
+        details = dict(self.deployment.details)
+        if self.bake is not None:
+            details["bake"] = self.bake.explain()
+        if (drain := self.drain_progress) is not None:
+            details["drain"] = {
+                "status": str(drain.status),
+                "requests": drain.requests,
+                "tunnels": drain.tunnels,
+                "closed_requests": drain.closed_requests,
+                "closed_tunnels": drain.closed_tunnels,
+                "seconds": round(drain.seconds, 4),
+            }
+        return details
+
+    async def reach(self, wait: str) -> None:
+        """Return when ``applied``, ``drained`` or ``finished`` is reached, or the end is."""
+        if wait == "drained":
+            await self.has_drained.wait()
+        elif wait == "finished":
+            await self.is_over.wait()

@@ -1,0 +1,188 @@
+"""What follows from the judge's findings: ask the gate, take back, hold, report, alert."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from bgproxy.controlplane.bake import Bake
+from bgproxy.controlplane.events import EventHub
+from bgproxy.controlplane.probes import Probes
+from bgproxy.controlplane.registry import ServiceEntry
+from bgproxy.controlplane.rollout import Rollout
+from bgproxy.controlplane.tasks import Tasks
+from bgproxy.controlplane.verify import Verifier
+from bgproxy.domain.baseline import Baseline
+from bgproxy.domain.model import RollbackMode
+from bgproxy.domain.rollback import Gate, Judge, Verdict, WayBack, judge_way_back
+from bgproxy.errors import Refused
+from bgproxy.state.ledger import Ledger
+
+_RETRY = 1.0
+
+_log = structlog.get_logger("bgproxy.watch")
+
+End = Callable[[ServiceEntry, Rollout, Bake], None]
+TakeBack = Callable[[ServiceEntry, Rollout, str, dict[str, Any]], Awaitable[None]]
+
+
+class Watch:
+    """Makes bakes and acts on what they find.
+
+    Args:
+        end: called when a bake's time is over.
+        take_back: moves the pointer back.
+    """
+
+    def __init__(
+        self,
+        events: EventHub,
+        probes: Probes,
+        verifier: Verifier,
+        tasks: Tasks,
+        end: End,
+        take_back: TakeBack,
+    ) -> None:
+        self._events = events
+        self._probes = probes
+        self._verifier = verifier
+        self._tasks = tasks
+        self._end = end
+        self._take_back = take_back
+
+    def begin(self, service: ServiceEntry, rollout: Rollout, ledger: Ledger) -> Bake:
+        """Watch a deployment whose pointer has moved, with the baseline that was frozen then."""
+        deployment = rollout.deployment
+        baseline = Baseline(**deployment.details["baseline"])
+        ago = max(0.0, time.time() - (deployment.applied_at or time.time()))
+        return Bake(
+            service,
+            deployment.to_color,
+            Judge(service.settings.rollback, baseline),
+            ledger,
+            began=time.monotonic() - ago,
+            seconds=deployment.bake,
+            on_harm=lambda bake, verdict: self._found(service, rollout, bake, verdict),
+            on_end=lambda bake: self._end(service, rollout, bake),
+            on_progress=lambda bake: self._progress(service, rollout, bake),
+        )
+
+    def _found(self, service: ServiceEntry, rollout: Rollout, bake: Bake, verdict: Verdict) -> None:
+        bake.is_considering = True
+        self._tasks.start(self._consider(service, rollout, bake, verdict), "consider rollback")
+
+    async def _consider(
+        self, service: ServiceEntry, rollout: Rollout, bake: Bake, verdict: Verdict
+    ) -> None:
+        """Ask the gate and do what follows."""
+        try:
+            gate = await self._ask_gate(service, rollout, bake)
+            bake.gates.append(
+                {
+                    "t": round(bake.elapsed, 1),
+                    "verdict": {"rule": verdict.rule, "detail": verdict.detail},
+                    "may_roll_back": gate.may_roll_back,
+                    "detail": gate.detail,
+                }
+            )
+            del bake.gates[:-20]
+            if not gate.may_roll_back:
+                self._hold(service, rollout, bake, verdict, gate)
+            elif service.settings.rollback.mode is RollbackMode.WATCH:
+                self._report(service, rollout, bake, verdict, gate)
+            else:
+                await self._act(service, rollout, bake, verdict, gate)
+        finally:
+            bake.is_considering = False
+
+    async def _ask_gate(self, service: ServiceEntry, rollout: Rollout, bake: Bake) -> Gate:
+        old = service.environment(rollout.deployment.from_color)
+        applied_at = rollout.deployment.applied_at or 0.0
+        fresh = await self._probes.probe_now(old.entries)
+        checks = []
+        if service.settings.verify.checks and any(result.has_passed for _, result in fresh):
+            checks = await self._verifier.run(service, old)
+        failed = sorted({check["name"] for check in checks if not check["passed"]})
+        way = WayBack(
+            is_there=bool(old.entries) and old.saved.changed_at <= applied_at,
+            healthy=sum(result.has_passed for _, result in fresh),
+            backends=len(old.entries),
+            failed_checks=tuple(failed),
+            healthy_for=time.time() - max((e.unhealthy_at for e in old.entries), default=0.0),
+        )
+        seconds = list(bake.judge.recent)
+        failures = sum(second[2] for second in seconds)
+        requests = failures + sum(second[1] for second in seconds)
+        share = failures / requests if requests else 0.0
+        usual = bake.judge.baseline.failure_share
+        return judge_way_back(way, share, usual, has_held=bake.has_held)
+
+    def _hold(
+        self, service: ServiceEntry, rollout: Rollout, bake: Bake, verdict: Verdict, gate: Gate
+    ) -> None:
+        bake.judge.hold()
+        bake.has_held = True
+        self._publish("hold", service, rollout, verdict, gate)
+
+    def _report(
+        self, service: ServiceEntry, rollout: Rollout, bake: Bake, verdict: Verdict, gate: Gate
+    ) -> None:
+        """Mode ``watch``: say once what would have been done, and go on watching."""
+        bake.judge.hold()
+        if not bake.has_reported:
+            bake.has_reported = True
+            self._publish("would_roll_back", service, rollout, verdict, gate)
+
+    async def _act(
+        self, service: ServiceEntry, rollout: Rollout, bake: Bake, verdict: Verdict, gate: Gate
+    ) -> None:
+        """Take the release back; as long as the state cannot be written, try again."""
+        details = {"takes_back": rollout.deployment.id, "bake": bake.explain()}
+        while True:
+            try:
+                await self._take_back(service, rollout, f"{verdict.detail}; {gate.detail}", details)
+                return
+            except Refused as refusal:
+                if refusal.kind != "state-unwritable":
+                    return  # somebody else moved the pointer, or ended the watch
+                _log.error("rollback_not_written", service=service.name, detail=refusal.detail)
+            await asyncio.sleep(_RETRY)
+
+    def _progress(self, service: ServiceEntry, rollout: Rollout, bake: Bake) -> None:
+        judge = bake.judge
+        self._events.publish(
+            "bake_progress",
+            service.name,
+            deployment=rollout.deployment.id,
+            seconds=round(bake.elapsed, 1),
+            of_seconds=bake.seconds,
+            requests=judge.requests,
+            failures=judge.failures,
+            evidence=round(judge.evidence.value, 2),
+            evidence_needed=judge.evidence.needed,
+        )
+        if judge.is_slow and not bake.has_alerted:
+            bake.has_alerted = True
+            self._events.publish(
+                "latency",
+                service.name,
+                deployment=rollout.deployment.id,
+                detail=judge.slow_detail,
+            )
+
+    def _publish(
+        self, type: str, service: ServiceEntry, rollout: Rollout, verdict: Verdict, gate: Gate
+    ) -> None:
+        self._events.publish(
+            type,
+            service.name,
+            deployment=rollout.deployment.id,
+            environment=str(rollout.deployment.to_color),
+            rule=verdict.rule,
+            detail=verdict.detail,
+            gate=gate.detail,
+        )
