@@ -404,6 +404,18 @@ class Conductor:
                 service.watched = None
             if service.last is not None and service.last.id == rollout.deployment.id:
                 service.last = rollout.deployment
+            self._tell_end(service, rollout.deployment)
+
+    def _tell_end(self, service: ServiceEntry, deployment: Deployment) -> None:
+        """Every deployment ends with this event, whatever its outcome; metrics count it."""
+        self._events.publish(
+            "finished",
+            service.name,
+            deployment=deployment.id,
+            kind=str(deployment.kind),
+            outcome=str(deployment.outcome),
+            **{"from": str(deployment.from_color), "to": str(deployment.to_color)},
+        )
 
     async def _drain(self, service: ServiceEntry, rollout: Rollout) -> None:
         deployment = rollout.deployment
