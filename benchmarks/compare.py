@@ -54,7 +54,7 @@ def started(peers: Iterable[Peer], folder: Path) -> Iterator[Mapping[str, Runnin
 
         def start(name: str, command: Sequence[str], port: int, core: int) -> Running:
             log = folder / f"{name}.log"
-            server = Server(command, core, log=log, cwd=Path(__file__).parent.parent)
+            server = Server(command, core, log=log)
             stack.callback(server.stop)
             server.wait_for(port)
             return Running(server, port)

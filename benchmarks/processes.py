@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+PROJECT = Path(__file__).parent.parent
+
 START_TIMEOUT = 20.0
 """Seconds within which a server must accept connections."""
 
@@ -51,13 +53,16 @@ class CpuTime:
 class Server:
     """A server under measurement: one command with all processes that come of it.
 
-    It leads a session of its own; whatever belongs to that session is counted and ended with it.
+    It runs on one core, or anywhere for None, and leads a session of its own: whatever belongs to
+    that session is counted and ended with it.
     """
 
-    def __init__(self, command: Sequence[str], core: int, *, log: Path, cwd: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], core: int | None, *, log: Path, cwd: Path = PROJECT
+    ) -> None:
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                pinned(command, core),
+                command if core is None else pinned(command, core),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
