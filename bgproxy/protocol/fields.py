@@ -1,0 +1,234 @@
+"""The field section of a head: syntax checked by llhttp, special fields picked out of the rest.
+
+llhttp in its strict default refuses what two readers could read differently: folded lines, white
+space before a colon, bare CR, LF and NUL, control characters, names that are no tokens, both
+lengths, malformed lengths. What it knows about first lines is of no use here (it takes RTSP for
+HTTP and knows a list of methods), so it is given one of ours, and the readers check the real one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
+
+from bgproxy.protocol.forwarding import (
+    END_TO_END,
+    HOP_BY_HOP,
+    is_framing,
+    is_set_aside,
+    list_members,
+    shadowed_name,
+    without,
+)
+from bgproxy.protocol.values import HeadLimits
+
+CHUNKED_LINE = b"Transfer-Encoding: chunked"
+"""How chunked framing is written by us, wherever and however it was asked for."""
+
+_MOST_LENGTH_DIGITS = 18
+"""More is no length of anything, and 19 could overflow a reader's 64 bits."""
+
+
+class Kind(enum.IntEnum):
+    """What becomes of a field line."""
+
+    PLAIN = 0
+    NOTED = 1
+    ASIDE = 2
+    CODING = 3
+    DROPPED = 4
+    REFUSED = 5
+
+
+_NOTED_IN_REQUEST = frozenset({b"host", b"content-length", b"expect", b"x-request-id"})
+_ASIDE_IN_REQUEST = HOP_BY_HOP | {b"max-forwards"}
+
+
+@lru_cache(maxsize=2048)
+def request_kind(name: bytes) -> Kind:
+    """What becomes of a client's field of this name, in whatever spelling."""
+    name = name.lower()
+    if name == b"transfer-encoding":
+        return Kind.CODING
+    if name in _NOTED_IN_REQUEST:
+        return Kind.NOTED
+    if name in _ASIDE_IN_REQUEST or is_set_aside(name):
+        return Kind.ASIDE
+    shadowed = shadowed_name(name)
+    if shadowed is None:
+        return Kind.PLAIN
+    return Kind.REFUSED if is_framing(shadowed) else Kind.DROPPED
+
+
+@lru_cache(maxsize=2048)
+def response_kind(name: bytes) -> Kind:
+    """What becomes of a backend's field of this name, in whatever spelling."""
+    name = name.lower()
+    if name == b"transfer-encoding":
+        return Kind.CODING
+    if name == b"content-length":
+        return Kind.NOTED
+    return Kind.ASIDE if name in HOP_BY_HOP else Kind.PLAIN
+
+
+class _SilentListener:
+    """Takes llhttp's events and wants none."""
+
+    __slots__ = ()
+
+
+_LISTENER = _SilentListener()
+
+
+class Fault(NamedTuple):
+    """What is wrong with a field section: a stable word, and a sentence for people."""
+
+    reason: str
+    detail: str
+
+
+def section_fault(
+    data: bytes, start: int, fields: int, end: int, limits: HeadLimits, *, is_request: bool
+) -> Fault | None:
+    """What is wrong with the syntax or the size of a field section, or of its beginning.
+
+    The verdict is that on the first byte at which reading byte by byte would stop, so however a
+    head is cut into pieces it is refused for the same fault.
+
+    Args:
+        data: bytes that hold a head, or its beginning.
+        start: where its first line starts.
+        fields: where its first field line starts.
+        end: where the CRLF CRLF starts that ends it; -1 if that has not come yet.
+    """
+    stop = cut = len(data) if end < 0 else end + 4
+    fault = None
+    if stop - start > limits.max_head_bytes:
+        cut = start + limits.max_head_bytes + 1
+        fault = Fault("head_too_large", f"a head has at most {limits.max_head_bytes} bytes")
+    is_whole = end >= 0 and cut == stop
+    if data.count(b"\r\n", fields, cut) - is_whole > limits.max_fields:
+        one_too_many = fields
+        for _ in range(limits.max_fields + 1):
+            one_too_many = data.index(b"\r\n", one_too_many) + 2
+        if one_too_many < cut or fault is None:
+            cut = one_too_many
+            fault = Fault("too_many_fields", f"a head has at most {limits.max_fields} fields")
+    syntax = _syntax_fault(data[fields:cut], is_request=is_request)
+    if not syntax:
+        return fault
+    is_framing_fault = "Content-Length" in syntax or "Transfer-Encoding" in syntax
+    return Fault("bad_framing" if is_framing_fault else "bad_field", syntax)
+
+
+def _syntax_fault(section: bytes, *, is_request: bool) -> str:
+    """What llhttp has against a field section, or its beginning; empty if nothing."""
+    parser: HttpRequestParser | HttpResponseParser
+    if is_request:
+        parser, first_line = HttpRequestParser(_LISTENER), b"POST / HTTP/1.1\r\n"
+    else:
+        parser, first_line = HttpResponseParser(_LISTENER), b"HTTP/1.1 200 OK\r\n"
+    try:
+        parser.feed_data(first_line)
+        parser.feed_data(section)
+    except HttpParserUpgrade:
+        # llhttp ends a message there and takes its body for another protocol; bodies are framed
+        # by us, so that is no fault.
+        return ""
+    except HttpParserError as error:
+        return str(error)
+    return ""
+
+
+class Section(NamedTuple):
+    """A field section that was read.
+
+    Args:
+        kept: the lines to forward, without CRLF, in their order.
+        found: lower-case name to value of the special fields; repeated ones joined with ``", "``,
+            which makes a second length or host malformed without a count.
+        refused: a name that must not be sent, or empty.
+    """
+
+    kept: list[bytes]
+    found: dict[bytes, bytes]
+    refused: bytes
+
+
+def read_section(first_line: bytes, section: bytes, kind_of: Callable[[bytes], Kind]) -> Section:
+    """Sort the lines of a field section that has no `section_fault`.
+
+    Args:
+        first_line: what stands before the section, without CRLF.
+        section: field lines, with CRLF between them and none at the end.
+        kind_of: `request_kind` or `response_kind`.
+    """
+    kept = [first_line]
+    found: dict[bytes, bytes] = {}
+    refused = b""
+    for line in section.split(b"\r\n") if section else ():
+        name, _, value = line.partition(b":")
+        kind = kind_of(name)
+        if kind is Kind.PLAIN:
+            kept.append(line)
+            continue
+        if kind is Kind.CODING:
+            # Once, where the first one stood: more than one is refused later.
+            if b"transfer-encoding" not in found:
+                kept.append(CHUNKED_LINE)
+        elif kind is Kind.NOTED:
+            kept.append(line)
+        elif kind is Kind.REFUSED:
+            refused = refused or name
+        if kind < Kind.DROPPED:
+            lower, value = name.lower(), value.strip(b" \t")
+            found[lower] = b"%b, %b" % (found[lower], value) if lower in found else value
+    return Section(kept, found, refused)
+
+
+def connection_options(found: dict[bytes, bytes]) -> list[bytes]:
+    """The options that Connection names, in lower case (RFC 9110 section 7.6.1)."""
+    value = found.get(b"connection")
+    return list_members(value) if value else []
+
+
+def is_persistent(options: list[bytes], minor: int) -> bool:
+    """Whether a connection outlives the message (RFC 9112 section 9.3)."""
+    return b"close" not in options and (minor > 0 or b"keep-alive" in options)
+
+
+_OWN_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
+
+
+def without_hop_fields(kept: list[bytes], options: list[bytes]) -> list[bytes]:
+    """The lines without those that Connection names; what belongs to both ends stays."""
+    named = {name for name in options if name not in _OWN_OPTIONS} - END_TO_END
+    return without(kept, named) if named else kept
+
+
+def read_length(value: bytes) -> int | None:
+    """The number that a Content-Length says; None if it is none (RFC 9110 section 8.6)."""
+    if not value.isdigit() or len(value.lstrip(b"0")) > _MOST_LENGTH_DIGITS:
+        return None
+    return int(value)
+
+
+def with_length(kept: list[bytes], value: bytes, length: int) -> list[bytes]:
+    """The lines with the length written in one way only.
+
+    ``010`` is ten by the RFC and eight by a reader that lets C guess the base.
+    """
+    canonical = b"%d" % length
+    if value == canonical:
+        return kept
+    line = b"Content-Length: " + canonical
+    return [line if entry[:15].lower() == b"content-length:" else entry for entry in kept]
+
+
+def as_lines(kept: list[bytes]) -> bytes:
+    """Lines as they go out, each with its CRLF."""
+    return b"\r\n".join(kept) + b"\r\n"

@@ -1,0 +1,152 @@
+"""Bytes that the proxy writes in its own name: error answers and the framing of chunks."""
+
+from __future__ import annotations
+
+import html
+import json
+from email.utils import formatdate
+from http import HTTPStatus
+
+LAST_CHUNK = b"0\r\n\r\n"
+"""What ends a body in chunks that has no trailers."""
+
+_JSON, _HTML, _TEXT = "application/problem+json", "text/html", "text/plain"
+
+_PROXY_ERRORS = {
+    "connect_refused": "connection_refused",
+    "connect_timeout": "connection_timeout",
+    "connect_failed": "destination_unavailable",
+    "response_timeout": "http_response_timeout",
+    "reset": "connection_terminated",
+    "truncated": "http_response_incomplete",
+    "bad_response": "http_protocol_error",
+    "no_backend": "destination_unavailable",
+    "tls_failed": "tls_protocol_error",
+    "overloaded": "connection_limit_reached",
+    "too_many_connections": "connection_limit_reached",
+    "unknown_service": "destination_not_found",
+    "paused": "destination_unavailable",
+    "drained": "destination_unavailable",
+}
+"""Our reasons in the words of RFC 9209 section 2.3; what is not named is the request's fault."""
+
+
+def chunk_head(size: int) -> bytes:
+    """The line before a chunk's payload; behind it comes a CRLF (RFC 9112 section 7.1).
+
+    Args:
+        size: of the payload, above 0: a chunk of 0 bytes would end the body.
+    """
+    return b"%x\r\n" % size
+
+
+def error_answer(
+    status: int,
+    reason: str,
+    detail: str,
+    *,
+    keep_alive: bool,
+    accept: bytes = b"",
+    retry_after: int | None = None,
+    head_only: bool = False,
+    proxy_error: str = "",
+    now: float | None = None,
+) -> bytes:
+    """A whole answer, head and small body, that says what went wrong.
+
+    Args:
+        status: of the answer.
+        reason: a stable word for machines, in the body and as far as RFC 9209 has it in
+            Proxy-Status.
+        detail: one sentence for people.
+        keep_alive: False writes ``Connection: close``.
+        accept: the request's Accept, which chooses problem+json (RFC 9457), HTML or plain text.
+        retry_after: seconds for Retry-After, where the client may come back.
+        head_only: leave the body out; for HEAD.
+        proxy_error: error type for Proxy-Status, where `reason` does not imply it.
+        now: Unix time for a Date field, which is left out otherwise.
+    """
+    media_type = _preferred_type(accept.decode("latin-1"))
+    body = _body(media_type, status, reason, detail)
+    error = proxy_error or _PROXY_ERRORS.get(reason, "http_request_error")
+    lines = [
+        f"HTTP/1.1 {status} {_phrase(status)}",
+        f"Content-Type: {media_type}" + ("" if media_type == _JSON else "; charset=utf-8"),
+        f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
+        f"Proxy-Status: bgproxy; error={error}; details={_quoted(reason)}",
+    ]
+    if now is not None:
+        lines.append(f"Date: {formatdate(now, usegmt=True)}")
+    if retry_after is not None:
+        lines.append(f"Retry-After: {retry_after}")
+    if not keep_alive:
+        lines.append("Connection: close")
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return head if head_only else head + body
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def _quoted(text: str) -> str:
+    """A string of structured fields (RFC 8941 section 3.3.3), which knows visible ASCII only."""
+    plain = "".join(char if " " <= char <= "~" else "?" for char in text)
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _body(media_type: str, status: int, reason: str, detail: str) -> bytes:
+    title = _phrase(status)
+    if media_type == _JSON:
+        problem = {
+            "type": "about:blank",
+            "title": title,
+            "status": status,
+            "detail": detail,
+            "reason": reason,
+        }
+        return json.dumps(problem).encode() + b"\n"
+    if media_type == _HTML:
+        text = html.escape(f"{detail} ({reason})")
+        return (
+            f'<!doctype html>\n<html lang="en"><head><title>{status} {title}</title></head>'
+            f"<body><h1>{status} {title}</h1><p>{text}</p></body></html>\n"
+        ).encode()
+    return f"{status} {title}: {detail} ({reason})\n".encode()
+
+
+def _preferred_type(accept: str) -> str:
+    """The best of our three types for an Accept field (RFC 9110 section 12.5.1).
+
+    Browsers name HTML, programs JSON; for who takes anything, plain text reads best.
+    """
+    best, best_weight = _TEXT, 0.0
+    for member in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in member.split(";"))
+        if name in ("text/html", "application/xhtml+xml"):
+            media_type = _HTML
+        elif name == "application/json" or name.endswith("+json"):
+            media_type = _JSON
+        elif name in ("text/plain", "text/*", "*/*"):
+            media_type = _TEXT
+        else:
+            continue
+        weight = _weight(parameters)
+        if weight > best_weight:
+            best, best_weight = media_type, weight
+    return best
+
+
+def _weight(parameters: list[str]) -> float:
+    """The weight among a member's parameters; 1 where there is none, 0 where it is malformed."""
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return min(1.0, max(0.0, float(parameter[2:])))
+            except ValueError:
+                return 0.0
+    return 1.0
