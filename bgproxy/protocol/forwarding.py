@@ -72,7 +72,7 @@ def list_members(value: bytes) -> list[bytes]:
     return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]
 
 
-def field(lines: bytes, name: bytes) -> bytes:
+def field_value(lines: bytes, name: bytes) -> bytes:
     """The first value of a field in a head's lines; empty where there is none.
 
     Args:

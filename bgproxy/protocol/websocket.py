@@ -1,4 +1,4 @@
-"""As much of WebSocket as a tunnel needs: where frames end, and the frame that closes (RFC 6455)."""
+"""What a tunnel must know of WebSocket: where frames end, and the frame that closes (RFC 6455)."""
 
 from __future__ import annotations
 
