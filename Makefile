@@ -70,4 +70,3 @@ $(VENV)/dev.stamp: requirements-dev.lock $(BUILD) | $(BIN)/python
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --upgrade pip
