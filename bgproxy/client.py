@@ -16,7 +16,7 @@ import json
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, TypedDict, cast
 from urllib.parse import quote, urlsplit
 
 from bgproxy.errors import BgproxyError
@@ -49,6 +49,27 @@ class EnvironmentsDocument(TypedDict):
     green: EnvironmentDocument
 
 
+class DrainDocument(TypedDict):
+    """A drain as it stands; `seconds` since the switch."""
+
+    environment: str
+    requests: int
+    tunnels: int
+    seconds: float
+
+
+class BakeDocument(TypedDict):
+    """A bake as it stands; the judge decides when `evidence` reaches `evidence_needed`."""
+
+    environment: str
+    seconds: float
+    of_seconds: float
+    requests: int
+    failures: int
+    evidence: float
+    evidence_needed: float
+
+
 class ServiceDocument(TypedDict):
     """SERVICE: one application behind the proxy; the server may send further keys."""
 
@@ -57,7 +78,8 @@ class ServiceDocument(TypedDict):
     generation: int
     phase: str
     environments: EnvironmentsDocument
-    deployment: NotRequired[dict[str, Any] | None]
+    drain: DrainDocument | None
+    bake: BakeDocument | None
 
 
 DeploymentDocument = TypedDict(

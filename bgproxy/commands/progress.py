@@ -109,8 +109,7 @@ def run_showing(
 
 
 def _before_the_store(service: ServiceDocument, target: str) -> tuple[str, str]:
-    environment = service["environments"]["green" if target == "green" else "blue"]
-    backends = environment["backends"]
+    backends = service["environments"]["green" if target == "green" else "blue"]["backends"]
     healthy = sum(backend["healthy"] for backend in backends)
     if healthy < len(backends):
         return f"waiting for {target}'s backends:", f"{healthy} of {len(backends)} healthy"
@@ -130,11 +129,8 @@ def follow(
         is_there = deployment["drained_at"] if wait == "drained" else deployment["finished_at"]
         if is_there or deployment["outcome"] is not None:
             break
-        if deployment["drained_at"] is None:
-            old = client.service(name)["environments"][deployment["from"]]  # type: ignore[literal-required]
-            progress.show(f"draining {deployment['from']}:", f"{old['in_flight']} in flight")
-        else:
-            progress.show(f"baking {deployment['to']}:", _bake_news(deployment))
+        with contextlib.suppress(BgproxyError):
+            _show_stage(client.service(name), progress)
         time.sleep(POLL)
     progress.clear()
     return deployment
@@ -155,14 +151,16 @@ def _looks(client: AdminClient, name: str, id: int | str) -> Iterator[Deployment
         yield deployment
 
 
-def _bake_news(deployment: DeploymentDocument) -> str:
-    until = deployment["rollback_possible_until"]
-    left = f"until {text.moment(until)}" if until else ""
-    bake = deployment.get("bake")
-    evidence = ""
-    if isinstance(bake, dict) and "evidence" in bake:
-        evidence = f", evidence {bake['evidence']:.1f} of {bake.get('decides_at', 20):g}"
-    return f"{left}{evidence}"
+def _show_stage(service: ServiceDocument, progress: Progress) -> None:
+    """Show the drain while there is one, the bake after that."""
+    news = None
+    if service["drain"] is not None:
+        news = text.drain_news(service["drain"])
+    elif service["bake"] is not None:
+        news = text.bake_news(service["bake"])
+    if news is not None:
+        stage, _, detail = news.partition(": ")
+        progress.show(f"{stage}:", detail)
 
 
 def left_behind(client: AdminClient, name: str) -> str:

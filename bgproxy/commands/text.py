@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import click
 
-from bgproxy.client import AdminEvent, DeploymentDocument, EnvironmentDocument, ServiceDocument
+from bgproxy.client import (
+    AdminEvent,
+    BackendDocument,
+    BakeDocument,
+    DeploymentDocument,
+    DrainDocument,
+    EnvironmentDocument,
+    ServiceDocument,
+)
 
 SHAPES = {"blue": "●", "green": "▲"}
 """Blue and green differ by shape too, for those who cannot tell the colors apart."""
@@ -28,6 +36,10 @@ def service_lines(service: ServiceDocument) -> list[str]:
         f"  generation {service['generation']}  {service['phase']}"
     )
     lines = [head]
+    if (drain := service["drain"]) is not None:
+        lines.append(f"  {drain_news(drain)}")
+    if (bake := service["bake"]) is not None:
+        lines.append(f"  {bake_news(bake)}")
     for color in ("blue", "green"):
         environment: EnvironmentDocument = service["environments"][color]  # type: ignore[literal-required]
         lines += _environment_lines(color, environment, is_live=color == service["active"])
@@ -50,10 +62,42 @@ def _environment_lines(color: str, environment: EnvironmentDocument, *, is_live:
     lines = [line]
     for backend in backends:
         word = "healthy" if backend["healthy"] else click.style("unhealthy", fg="red")
-        why = backend.get("detail") or backend.get("last_result") or ""
-        note = f"  {why}" if why and not backend["healthy"] else ""
+        note = "" if backend["healthy"] else _answers(backend)
         lines.append(f"      {backend['url']}  {word}  {backend['in_flight']} in flight{note}")
     return lines
+
+
+def drain_news(drain: DrainDocument) -> str:
+    """How far a drain is."""
+    return (
+        f"draining {drain['environment']}: {drain['requests']} requests and {drain['tunnels']} "
+        f"tunnels in flight, {drain['seconds']:.1f} s since the switch"
+    )
+
+
+def bake_news(bake: BakeDocument) -> str:
+    """How far a bake is, and what speaks against the release."""
+    left = max(0.0, bake["of_seconds"] - bake["seconds"])
+    return (
+        f"baking {bake['environment']}: {length(left)} left, {bake['failures']:,} of "
+        f"{bake['requests']:,} requests failed, evidence of harm {bake['evidence']:.1f} of "
+        f"{bake['evidence_needed']:g}"
+    )
+
+
+def length(seconds: float) -> str:
+    """A time span in the largest units that matter."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+def _answers(backend: BackendDocument) -> str:
+    """What the addresses of an unhealthy backend answered, where the server tells it."""
+    addresses = cast(Mapping[str, Any], backend).get("addresses", ())
+    found = dict.fromkeys(str(one["answered"]) for one in addresses if one.get("answered"))
+    return "".join(f"  {text}" for text in found)
 
 
 def errors(environment: EnvironmentDocument) -> str:
@@ -151,9 +195,10 @@ def diff_lines(document: Mapping[str, Any]) -> list[str]:
     environments = document.get("environments", {})
     lines = []
     for color, found in environments.items():
-        if found.get("differs"):
-            lines.append(f"{environment_name(color)} differs")
-            lines += [f"  {side}: {_plain(found[side])}" for side in ("file", "state")]
+        if found["differs"]:
+            by = f", set by {found['changed_by']}" if found.get("changed_by") else ""
+            lines.append(f"{environment_name(color)} differs{by}")
+            lines += [f"  {side + ':':6} {members(found[side])}" for side in ("file", "state")]
     return lines or ["file and state agree"]
 
 

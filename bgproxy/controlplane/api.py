@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from aiohttp import web
-from bgproxy.config.settings import Role
 
+from bgproxy.config.settings import Role
 from bgproxy.controlplane import schemas
 from bgproxy.controlplane.dashboard import Dashboard
 from bgproxy.controlplane.guards import PRINCIPAL

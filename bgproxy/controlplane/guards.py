@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
-from bgproxy.config.settings import Role
 
+from bgproxy.config.settings import Role
 from bgproxy.controlplane.auth import LOCAL, Authenticator, FailureLimit, Principal
 from bgproxy.controlplane.problems import problem_response
 from bgproxy.errors import Refused, StateError

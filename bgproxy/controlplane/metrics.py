@@ -23,6 +23,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from bgproxy import __version__
+from bgproxy.controlplane.events import Event, EventHub
 from bgproxy.domain.model import COLORS, Color
 from bgproxy.domain.outcome import Reason, Side
 from bgproxy.state import ledger as cells
@@ -237,6 +238,28 @@ class DeploymentMetrics:
             ("service",),
             registry=registry,
         )
+
+    async def follow(self, hub: EventHub) -> None:
+        """Count what the hub tells, until cancelled; a lost subscription is taken up again."""
+        last: int | None = None
+        while True:
+            async for event in hub.subscribe(last):
+                last = event.id
+                self.count(event)
+
+    def count(self, event: Event) -> None:
+        """Count one event, if it is of a kind that is counted."""
+        data = event.data
+        match event.type:
+            case "drained":
+                self.drains.labels(event.service, data["environment"]).observe(data["seconds"])
+            case "finished":
+                labels = (event.service, data["to"], data["kind"], data["outcome"])
+                self.switches.labels(*labels).inc()
+            case "worker_died":
+                self.dead_workers.inc()
+            case "fail_open":
+                self.fail_open.labels(event.service).inc()
 
 
 class Metrics:

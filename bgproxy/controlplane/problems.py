@@ -46,6 +46,7 @@ TITLES: Mapping[str, str] = {
     "deployment-in-progress": "Another deployment is under way",
     "target-required": "Name the target",
     "nothing-to-roll-back": "There is nothing to roll back to",
+    "superseded": "A rollback came first",
     "environment-in-use": "The environment is in use",
     "locked-after-rollback": "The release was taken back",
     "state-unwritable": "The state cannot be written",

@@ -136,6 +136,27 @@ class EnvironmentsDocument(BaseModel):
     green: EnvironmentDocument
 
 
+class DrainDocument(_Answer):
+    """A drain as it stands."""
+
+    environment: ColorName
+    requests: int
+    tunnels: int
+    seconds: float = Field(description="Since the switch.")
+
+
+class BakeDocument(_Answer):
+    """A bake as it stands."""
+
+    environment: ColorName
+    seconds: float = Field(description="Since the switch.")
+    of_seconds: float
+    requests: int
+    failures: int
+    evidence: float
+    evidence_needed: float = Field(description="Evidence at which the judge decides for harm.")
+
+
 class ServiceDocument(_Answer):
     """SERVICE: one application behind the proxy."""
 
@@ -144,6 +165,8 @@ class ServiceDocument(_Answer):
     generation: int
     phase: Phase
     environments: EnvironmentsDocument
+    drain: DrainDocument | None
+    bake: BakeDocument | None
 
 
 class ServicesDocument(BaseModel):

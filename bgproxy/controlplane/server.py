@@ -6,14 +6,15 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 from aiohttp import web
-from bgproxy.config.settings import Address, AdminSettings
 
+from bgproxy.config.settings import Address, AdminSettings
 from bgproxy.controlplane import guards
-from bgproxy.controlplane.api import Api
+from bgproxy.controlplane.api import Api, Route
 from bgproxy.controlplane.auth import Authenticator, FailureLimit
 from bgproxy.controlplane.dashboard import Dashboard
 from bgproxy.controlplane.events import EventHub
@@ -55,11 +56,12 @@ class AdminServer:
         self._changes = Changes()
         self._timeline = Timeline(metrics.ledger, metrics.table)
         api = Api(operations, self._streams, metrics, self._timeline, Dashboard(), self._changes)
+        self.routes = api.routes()
         self._events = events
         self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
         self._runner = web.AppRunner(
-            _application(settings, api),
+            _application(settings, self.routes),
             access_log=None,
             keepalive_timeout=IDLE_TIMEOUT,
             shutdown_timeout=_STOP_TIMEOUT,
@@ -100,6 +102,11 @@ class AdminServer:
             return _Refuser()
         return server()
 
+    @property
+    def subscribers(self) -> int:
+        """How many event streams are open."""
+        return self._streams.open
+
     async def stop(self) -> None:
         """Stop listening, end event streams and waits, and close what is left."""
         for server in self._servers:
@@ -125,8 +132,7 @@ class _Refuser(asyncio.Protocol):
         stream.close()
 
 
-def _application(settings: AdminSettings, api: Api) -> web.Application:
-    routes = api.routes()
+def _application(settings: AdminSettings, routes: Sequence[Route]) -> web.Application:
     authenticator = Authenticator(settings.tokens)
     app = web.Application(
         client_max_size=MAX_BODY_BYTES,

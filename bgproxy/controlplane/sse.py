@@ -26,11 +26,12 @@ class EventStreams:
     read is dropped here after `WRITE_TIMEOUT`.
     """
 
-    __slots__ = ("_closing", "_hub", "_open")
+    __slots__ = ("_closing", "_hub", "open")
 
     def __init__(self, hub: EventHub) -> None:
         self._hub = hub
-        self._open = 0
+        self.open = 0
+        """How many there are."""
         self._closing = asyncio.Event()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
@@ -42,13 +43,13 @@ class EventStreams:
             Refused: 503 when `MAX_SUBSCRIBERS` are there already, 422 for an id that is no number.
         """
         after = _last_id(request)
-        if self._open >= MAX_SUBSCRIBERS:
-            detail = f"{self._open} event streams are open, which is the most there may be."
+        if self.open >= MAX_SUBSCRIBERS:
+            detail = f"{self.open} event streams are open, which is the most there may be."
             raise Refused(503, "too-many-subscribers", detail, {"retry_after": 5})
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back otherwise
         subscription = self._hub.subscribe(after)
-        self._open += 1
+        self.open += 1
         try:
             await response.prepare(request)
             await self._write(response, b"retry: 2000\n\n")
@@ -56,7 +57,7 @@ class EventStreams:
         except (ConnectionError, TimeoutError):
             pass  # the subscriber went away or does not read
         finally:
-            self._open -= 1
+            self.open -= 1
             subscription.close()
         return response
 

@@ -1,0 +1,231 @@
+"""An admin server over a control plane that only pretends: for tests of the API and its clients."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+from bgproxy.config.settings import Address, AdminSettings, Role, Token
+from bgproxy.controlplane.events import Event, EventHub
+from bgproxy.controlplane.metrics import Metrics
+from bgproxy.controlplane.server import AdminServer
+from bgproxy.domain.model import Color
+from bgproxy.errors import Refused
+from bgproxy.state.ledger import Ledger
+from bgproxy.state.table import BackendRoute, RoutingTable, ServiceRoute
+
+TOKENS = {role: f"{role.value}-token-0123456789" for role in Role}
+AT = "2026-11-24T12:00:00.000Z"
+LATER = "2026-11-24T12:00:01.500Z"
+
+
+def deployment(**changes: Any) -> dict[str, Any]:
+    """A DEPLOYMENT that has just been applied."""
+    return {
+        "id": 1,
+        "service": "default",
+        "from": "blue",
+        "to": "green",
+        "release": "v2",
+        "generation": 2,
+        "kind": "switch",
+        "reason": "",
+        "actor": "local",
+        "outcome": None,
+        "safe_to_stop": False,
+        "rollback_possible_until": None,
+        "requested_at": AT,
+        "applied_at": AT,
+        "drained_at": None,
+        "finished_at": None,
+    } | changes
+
+
+class FakeOperations:
+    """Remembers what it was asked and answers what a test laid ready.
+
+    `refusal` is raised by the next changes; `gate`, when set, holds them back until it is set;
+    `looks` are the states in which the deployment is seen, one after another, the last one staying.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.refusal: Refused | None = None
+        self.gate: asyncio.Event | None = None
+        self.looks: list[dict[str, Any]] = [deployment()]
+        self.ready: tuple[bool, str] = (True, "")
+        self.active = "blue"
+        self.generation = 1
+        self.phase = "steady"
+        self.names = ["default"]
+        self.passed = True
+        self.drain: dict[str, Any] | None = None
+        self.bake: dict[str, Any] | None = None
+
+    def service_names(self) -> list[str]:
+        return list(self.names)
+
+    def service(self, name: str) -> dict[str, Any]:
+        if name not in self.names:
+            raise Refused(404, "unknown-service", f"There is no service {name!r}.")
+        return {
+            "name": name,
+            "active": self.active,
+            "generation": self.generation,
+            "phase": self.phase,
+            "environments": {
+                "blue": _environment("v1", "http://127.0.0.1:9001"),
+                "green": _environment("v2", "http://127.0.0.1:9002"),
+            },
+            "drain": self.drain,
+            "bake": self.bake,
+        }
+
+    async def history(self, name: str, limit: int) -> list[dict[str, Any]]:
+        self.service(name)
+        return [deployment()][:limit]
+
+    async def deployment(self, name: str, id: int | str) -> dict[str, Any]:
+        self.service(name)
+        if str(id) != "1":
+            raise Refused(404, "unknown-deployment", f"{name} has no deployment {id}.")
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+    def diff(self, name: str) -> dict[str, Any]:
+        self.service(name)
+        return {"environments": {}}
+
+    async def switch(self, name: str, **asked: Any) -> dict[str, Any]:
+        await self._change("switch", name, asked)
+        self.active, self.generation = "green", self.generation + 1
+        return deployment(generation=self.generation, actor=asked["actor"])
+
+    async def rollback(self, name: str, **asked: Any) -> dict[str, Any]:
+        await self._change("rollback", name, asked)
+        return deployment(kind="rollback", to="blue", **{"from": "green"})
+
+    async def verify(self, name: str, color: Color | None, actor: str) -> dict[str, Any]:
+        await self._change("verify", name, {"color": color, "actor": actor})
+        check = {"name": "home", "passed": self.passed, "problem": "" if self.passed else "was 500"}
+        return {"passed": self.passed, "environment": "green", "checks": [check]}
+
+    async def set_backends(
+        self, name: str, color: Color, backends: list[str], **asked: Any
+    ) -> dict[str, Any]:
+        await self._change("backends", name, {"color": color, "backends": backends} | asked)
+        return self.service(name)
+
+    async def pause(self, name: str, timeout: float, actor: str) -> dict[str, Any]:
+        await self._change("pause", name, {"timeout": timeout, "actor": actor})
+        return self.service(name)
+
+    async def resume(self, name: str, actor: str) -> dict[str, Any]:
+        await self._change("resume", name, {"actor": actor})
+        return self.service(name)
+
+    def is_ready(self) -> tuple[bool, str]:
+        return self.ready
+
+    async def _change(self, what: str, name: str, asked: dict[str, Any]) -> None:
+        self.service(name)
+        self.calls.append((what, asked))
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.refusal is not None:
+            raise self.refusal
+        expected = asked.get("expected_generation")
+        if expected is not None and expected != self.generation:
+            detail = f"The generation is {self.generation}, not {expected}."
+            raise Refused(409, "generation-mismatch", detail, {"generation": self.generation})
+
+
+def _environment(release: str, url: str) -> dict[str, Any]:
+    return {
+        "release": release,
+        "backends": [{"url": url, "healthy": True, "in_flight": 0}],
+        "in_flight": 0,
+        "requests_total": 1000,
+        "errors_total": 5,
+    }
+
+
+def routing_table() -> RoutingTable:
+    """One service, `default`, with one backend in each environment."""
+    blue, green = (
+        BackendRoute(slot, f"http://127.0.0.1:{port}", "http", "127.0.0.1", port, "", True, True)
+        for slot, port in ((0, 9001), (1, 9002))
+    )
+    service = ServiceRoute("default", 0, 0, ("*",), ("/",), ((blue,), (green,)))
+    return RoutingTable(1, (service,))
+
+
+class Admin:
+    """A running admin server and what stands behind it."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.operations = FakeOperations()
+        self.events = EventHub()
+        self.ledger = Ledger.create(2)
+        self.ledger.store_pointer(0, 1, Color.BLUE)
+        self.table = routing_table()
+        self.metrics = Metrics(self.ledger, lambda: self.table, has_scanner=False)
+        given = {"listen": (Address("127.0.0.1", 0),), "tokens": (), **settings}
+        self.server = AdminServer(
+            AdminSettings(**given), self.operations, self.events, self.metrics
+        )
+        self.urls: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return self.urls[0]
+
+    def publish(self, type: str, service: str, **data: Any) -> Event:
+        """Publish an event from another thread than the server's."""
+        done: Future[Event] = Future()
+        self.loop.call_soon_threadsafe(
+            lambda: done.set_result(self.events.publish(type, service, **data))
+        )
+        return done.result(10)
+
+    async def __aenter__(self) -> Admin:
+        self.loop = asyncio.get_running_loop()
+        self.urls = await self.server.start()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.server.stop()
+        self.ledger.close()
+
+
+def tokens() -> tuple[Token, ...]:
+    """One token for each role; its name is the role's."""
+    return tuple(Token(role.value, role, TOKENS[role]) for role in Role)
+
+
+@contextmanager
+def admin_in_thread(**settings: Any) -> Iterator[Admin]:
+    """The same on a loop of its own, for tests of what blocks."""
+    started = threading.Event()
+    found: list[Admin] = []
+    loop = asyncio.new_event_loop()
+    finish = asyncio.Event()
+
+    async def serve() -> None:
+        async with Admin(**settings) as admin:
+            found.append(admin)
+            started.set()
+            await finish.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    try:
+        assert started.wait(10)
+        yield found[0]
+    finally:
+        loop.call_soon_threadsafe(finish.set)
+        thread.join()
+        loop.close()

@@ -1,0 +1,155 @@
+"""What `/metrics` shows of a ledger that the test has written itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from bgproxy.domain.model import Color
+from bgproxy.domain.outcome import Reason
+from bgproxy.state import ledger as cells
+from bgproxy.state.ledger import DURATION_BOUNDS, backend_base, series_base, slab_base
+from tests.admin_double import Admin
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@pytest.fixture
+async def admin() -> AsyncIterator[Admin]:
+    async with Admin() as running:
+        yield running
+
+
+async def _scrape(admin: Admin) -> Samples:
+    body, content_type = await admin.metrics.render("text/plain")
+    assert content_type.startswith("text/plain")
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+
+
+def _value(samples: Samples, name: str, **labels: str) -> float:
+    return samples[name, frozenset(labels.items())]
+
+
+BLUE = {"service": "default", "environment": "blue"}
+GREEN = {"service": "default", "environment": "green"}
+
+
+async def test_exchanges_of_all_workers_are_added_up(admin: Admin) -> None:
+    """By status, by reason and by duration."""
+    for worker, count in ((0, 3), (1, 4)):
+        base = series_base(worker, 0, Color.BLUE)
+        admin.ledger.cells[base + cells.CODES + 200 - cells.FIRST_CODE] += count
+        admin.ledger.cells[base + cells.CODES + 502 - cells.FIRST_CODE] += 1
+        admin.ledger.cells[base + cells.REASONS + Reason.CONNECT_REFUSED] += 1
+        admin.ledger.cells[base + cells.REASONS + Reason.CLIENT_ABORT] += 2
+        admin.ledger.cells[base + cells.DURATIONS] += count
+        admin.ledger.cells[base + cells.DURATIONS + 2] += 1
+        admin.ledger.cells[base + cells.DURATION_SUM] += 1_500_000
+        admin.ledger.cells[base + cells.RETRIES] += 1
+    samples = await _scrape(admin)
+    assert _value(samples, "bgproxy_requests_total", **BLUE, code="200") == 7
+    assert _value(samples, "bgproxy_requests_total", **BLUE, code="502") == 2
+    refused = {"reason": "connect_refused"}
+    assert _value(samples, "bgproxy_upstream_errors_total", **BLUE, **refused) == 2
+    assert _value(samples, "bgproxy_upstream_errors_total", **GREEN, **refused) == 0
+    aborted = {"side": "downstream", "reason": "client_abort"}
+    assert _value(samples, "bgproxy_cut_requests_total", **BLUE, **aborted) == 4
+    duration = "bgproxy_request_duration_seconds"
+    assert _value(samples, f"{duration}_bucket", **BLUE, le=str(DURATION_BOUNDS[1])) == 7
+    assert _value(samples, f"{duration}_bucket", **BLUE, le=str(DURATION_BOUNDS[2])) == 9
+    assert _value(samples, f"{duration}_bucket", **BLUE, le="+Inf") == 9
+    assert _value(samples, f"{duration}_count", **BLUE) == 9
+    assert _value(samples, f"{duration}_sum", **BLUE) == 3.0
+    assert _value(samples, "bgproxy_retries_total", **BLUE) == 2
+
+
+async def test_client_side_reasons_are_no_upstream_errors(admin: Admin) -> None:
+    """Nobody is paged for a closed browser tab."""
+    names = {
+        dict(labels)["reason"]
+        for name, labels in await _scrape(admin)
+        if name == "bgproxy_upstream_errors_total"
+    }
+    assert names == {reason.label for reason in Reason if reason < Reason.CLIENT_ABORT}
+
+
+async def test_counters_outlive_their_worker(admin: Admin) -> None:
+    """A dead worker's counts are folded, so a counter never goes back."""
+    base = series_base(0, 0, Color.BLUE)
+    admin.ledger.use(1, 2)
+    admin.ledger.cells[base + cells.CODES + 200 - cells.FIRST_CODE] = 5
+    admin.ledger.cells[slab_base(0) + cells.ACCEPTED] = 2
+    before = await _scrape(admin)
+    admin.ledger.fold(0)
+    after = await _scrape(admin)
+    for name, labels in (("bgproxy_requests_total", {**BLUE, "code": "200"}),):
+        assert _value(before, name, **labels) == _value(after, name, **labels) == 5
+    assert _value(after, "bgproxy_connections_accepted_total") == 2
+
+
+async def test_the_state_of_now(admin: Admin) -> None:
+    """Who is active, at which generation, what is in flight, which backends are up."""
+    admin.ledger.cells[backend_base(0, 0) + cells.REQUESTS_IN_FLIGHT] = 3
+    admin.ledger.cells[backend_base(1, 0) + cells.TUNNELS_IN_FLIGHT] = 1
+    admin.ledger.cells[slab_base(0) + cells.PID] = 4242
+    samples = await _scrape(admin)
+    assert _value(samples, "bgproxy_active_environment", **BLUE) == 1
+    assert _value(samples, "bgproxy_active_environment", **GREEN) == 0
+    assert _value(samples, "bgproxy_generation", service="default") == 1
+    assert _value(samples, "bgproxy_in_flight_requests", **BLUE) == 3
+    assert _value(samples, "bgproxy_in_flight_tunnels", **BLUE) == 1
+    assert _value(samples, "bgproxy_backend_up", **BLUE, backend="http://127.0.0.1:9001") == 1
+    assert _value(samples, "bgproxy_workers") == 1
+    admin.ledger.store_pointer(0, 2, Color.GREEN)
+    samples = await _scrape(admin)
+    assert _value(samples, "bgproxy_active_environment", **GREEN) == 1
+    assert _value(samples, "bgproxy_generation", service="default") == 2
+
+
+async def test_openmetrics_is_given_to_who_asks(admin: Admin) -> None:
+    """By the scraper's Accept field."""
+    accept = "application/openmetrics-text; version=1.0.0"
+    async with (
+        aiohttp.ClientSession(admin.url) as http,
+        http.get("/metrics", headers={"Accept": accept}) as response,
+    ):
+        assert response.content_type == "application/openmetrics-text"
+        assert (await response.text()).endswith("# EOF\n")
+
+
+async def test_the_build_is_told(admin: Admin) -> None:
+    """The scanner in use is a fact that operators ask for."""
+    (labels,) = [
+        dict(labels) for name, labels in await _scrape(admin) if name == "bgproxy_build_info"
+    ]
+    assert labels["scanner"] == "plain"
+
+
+async def test_what_happens_is_counted(admin: Admin) -> None:
+    """Ended deployments, drains, dead workers and failing open, from their events."""
+    ended = {"from": "blue", "to": "green", "kind": "switch", "outcome": "rolled_back"}
+    for type, data in (
+        ("finished", ended),
+        ("drained", {"environment": "blue", "seconds": 0.7}),
+        ("worker_died", {"worker": 1}),
+        ("fail_open", {"environment": "blue"}),
+        ("health", {"environment": "blue"}),
+    ):
+        admin.events.publish(type, "default", **data)
+    await asyncio.sleep(0)
+    samples = await _scrape(admin)
+    outcome = {"kind": "switch", "outcome": "rolled_back"}
+    assert _value(samples, "bgproxy_switches_total", **GREEN, **outcome) == 1
+    assert _value(samples, "bgproxy_drain_duration_seconds_sum", **BLUE) == 0.7
+    assert _value(samples, "bgproxy_drain_duration_seconds_bucket", **BLUE, le="0.5") == 0
+    assert _value(samples, "bgproxy_drain_duration_seconds_bucket", **BLUE, le="1.0") == 1
+    assert _value(samples, "bgproxy_worker_deaths_total") == 1
+    assert _value(samples, "bgproxy_fail_open_total", service="default") == 1

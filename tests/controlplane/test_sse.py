@@ -1,0 +1,128 @@
+"""Event streams: format, resume, heartbeats, and what happens to those that do not read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from bgproxy.controlplane import sse
+from tests.admin_double import Admin
+
+
+@pytest.fixture
+async def admin() -> AsyncIterator[Admin]:
+    async with Admin() as running:
+        yield running
+
+
+@pytest.fixture
+async def http(admin: Admin) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(admin.url) as session:
+        yield session
+
+
+async def _open(
+    http: aiohttp.ClientSession, path: str = "/v1/events", **headers: str
+) -> aiohttp.ClientResponse:
+    """A stream whose beginning has arrived: from here on nothing is missed."""
+    response = await http.get(path, headers=headers)
+    assert response.status == 200
+    assert response.content_type == "text/event-stream"
+    assert await response.content.readuntil(b"\n\n") == b"retry: 2000\n\n"
+    return response
+
+
+async def _next(response: aiohttp.ClientResponse) -> dict[str, Any]:
+    block = (await response.content.readuntil(b"\n\n")).decode().rstrip()
+    return dict(line.split(": ", 1) for line in block.split("\n"))
+
+
+async def test_events_arrive_with_id_type_and_data(
+    admin: Admin, http: aiohttp.ClientSession
+) -> None:
+    """One block for each event, its data one line of JSON."""
+    stream = await _open(http)
+    event = admin.events.publish("switch", "default", to="green", reason="two\nlines")
+    found = await _next(stream)
+    assert (found["id"], found["event"]) == (str(event.id), "switch")
+    assert json.loads(found["data"]) == {
+        "at": event.at,
+        "service": "default",
+        "to": "green",
+        "reason": "two\nlines",
+    }
+    stream.close()
+
+
+@pytest.mark.parametrize("by_header", [True, False])
+async def test_a_stream_is_resumed_after_the_last_event(
+    admin: Admin, http: aiohttp.ClientSession, by_header: bool
+) -> None:
+    """What was missed comes first, then what is new."""
+    first = admin.events.publish("switch", "default")
+    admin.events.publish("drained", "default")
+    if by_header:
+        stream = await _open(http, **{"Last-Event-ID": str(first.id)})
+    else:
+        stream = await _open(http, f"/v1/events?after={first.id}")
+    assert (await _next(stream))["event"] == "drained"
+    admin.events.publish("rollback", "default")
+    assert (await _next(stream))["event"] == "rollback"
+    stream.close()
+
+
+@pytest.mark.parametrize("id", ["x", "-1", "1" * 30])
+async def test_an_id_that_is_none_is_422(http: aiohttp.ClientSession, id: str) -> None:
+    """Ids are numbers."""
+    async with http.get("/v1/events", headers={"Last-Event-ID": id}) as response:
+        assert response.status == 422
+
+
+async def test_silence_is_filled_with_heartbeats(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Comments, which clients ignore, keep the connection known to be alive."""
+    monkeypatch.setattr(sse, "HEARTBEAT", 0.01)
+    stream = await _open(http)
+    assert await stream.content.readuntil(b"\n\n") == b":\n\n"
+    stream.close()
+
+
+async def test_streams_have_a_bound(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One too many is told so; a place that becomes free can be had again."""
+    monkeypatch.setattr(sse, "MAX_SUBSCRIBERS", 1)
+    monkeypatch.setattr(sse, "HEARTBEAT", 0.01)
+    stream = await _open(http)
+    async with http.get("/v1/events") as response:
+        assert response.status == 503
+        assert response.headers["Retry-After"] == "5"
+    stream.close()
+    async with asyncio.timeout(5):
+        while (again := await http.get("/v1/events")).status != 200:
+            again.close()
+    again.close()
+
+
+async def test_a_subscriber_that_does_not_read_is_dropped(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection is closed; nothing waits for it."""
+    monkeypatch.setattr(sse, "WRITE_TIMEOUT", 0.05)
+    host, _, port = admin.url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await reader.readuntil(b"retry: 2000")
+    for _ in range(200):
+        admin.events.publish("health", "default", detail="x" * 100_000)
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        while admin.server.subscribers:
+            await asyncio.sleep(0.01)
+    writer.close()
