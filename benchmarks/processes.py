@@ -20,7 +20,7 @@ START_TIMEOUT = 20.0
 STOP_TIMEOUT = 5.0
 """Seconds that a server has to end after TERM before it is killed."""
 
-_SESSION, _STIME = 3, 12  # where proc(5) has fields 6 and 15, counted from the third
+_STATE, _SESSION, _STIME = 0, 3, 12  # fields 3, 6 and 15 of proc(5), counted from the third
 
 
 def pinned(command: Sequence[str], core: int) -> list[str]:
@@ -92,7 +92,7 @@ class Server:
         for pid in self._members():
             with contextlib.suppress(OSError):
                 total += _run_time(pid)
-                system += _stat(pid)[_STIME] / os.sysconf("SC_CLK_TCK")
+                system += int(_stat(pid)[_STIME]) / os.sysconf("SC_CLK_TCK")
         return CpuTime(total, system)
 
     def peak_memory_bytes(self) -> int:
@@ -106,29 +106,33 @@ class Server:
         return peak
 
     def stop(self) -> None:
-        """End it with TERM, then whatever is left with KILL."""
+        """End it with TERM, then whatever is left with KILL; return when nothing runs any more."""
         if self._process.poll() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_TIMEOUT)
-        for pid in self._members():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        while left := list(self._members()):
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._process.poll()
+            time.sleep(0.01)
         self._process.wait()
 
     def _members(self) -> Iterator[int]:
+        """Every process of the session that runs; the dead who wait for their parent do not."""
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal():
                 with contextlib.suppress(OSError):
-                    if _stat(int(entry.name))[_SESSION] == self._process.pid:
+                    stat = _stat(int(entry.name))
+                    if int(stat[_SESSION]) == self._process.pid and stat[_STATE] not in "ZX":
                         yield int(entry.name)
 
 
-def _stat(pid: int) -> list[int]:
-    """The numbers of /proc/PID/stat, from the third field on; that one is a letter, given as 0."""
+def _stat(pid: int) -> list[str]:
+    """/proc/PID/stat from the third field on; what comes before may contain anything."""
     text = Path(f"/proc/{pid}/stat").read_text()
-    fields = text[text.rindex(")") + 2 :].split()
-    return [0, *map(int, fields[1:])]
+    return text[text.rindex(")") + 2 :].split()
 
 
 def _run_time(pid: int) -> float:
