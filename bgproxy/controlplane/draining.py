@@ -1,4 +1,4 @@
-"""The drain of an old environment: quiesce, watch the gauges, close what is left at the deadline."""
+"""The drain of an old environment: quiesce, watch the gauges, close the rest at the deadline."""
 
 from __future__ import annotations
 

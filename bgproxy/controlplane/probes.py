@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -60,10 +61,8 @@ class Prober:
             policy = self._service.settings.health
             pause = next_probe_in(self._entry.health, policy, random.random())
             await asyncio.sleep(min(_MIN_GAP, pause))
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._poke.wait(), max(0.0, pause - _MIN_GAP))
-            except TimeoutError:
-                pass
 
 
 class Probes:

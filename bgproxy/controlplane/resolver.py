@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Iterable
 
@@ -68,10 +69,8 @@ class Resolver:
         while True:
             await self._resolve(name)
             await asyncio.sleep(_MIN_GAP)
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(poke.wait(), INTERVAL - _MIN_GAP)
-            except TimeoutError:
-                pass
             poke.clear()
 
     async def _resolve(self, name: str) -> None:

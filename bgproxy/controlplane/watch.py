@@ -114,12 +114,9 @@ class Watch:
             failed_checks=tuple(failed),
             healthy_for=time.time() - max((e.unhealthy_at for e in old.entries), default=0.0),
         )
-        seconds = list(bake.judge.recent)
-        failures = sum(second[2] for second in seconds)
-        requests = failures + sum(second[1] for second in seconds)
-        share = failures / requests if requests else 0.0
-        usual = bake.judge.baseline.failure_share
-        return judge_way_back(way, share, usual, has_held=bake.has_held)
+        judge = bake.judge
+        usual = judge.baseline.failure_share
+        return judge_way_back(way, judge.recent_share, usual, has_held=bake.has_held)
 
     def _hold(
         self, service: ServiceEntry, rollout: Rollout, bake: Bake, verdict: Verdict, gate: Gate

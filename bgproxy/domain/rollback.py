@@ -166,15 +166,13 @@ class Judge:
 
     def _threshold(self) -> Verdict | None:
         policy = self._policy
-        successes = sum(second[1] for second in self.recent)
-        failures = sum(second[2] for second in self.recent)
-        requests = successes + failures
-        if requests < policy.min_requests or failures <= policy.max_error_rate * requests:
+        requests = sum(successes + failures for _, successes, failures in self.recent)
+        if requests < policy.min_requests or self.recent_share <= policy.max_error_rate:
             return None
         return Verdict(
             "threshold",
-            f"{failures} of {requests} requests failed within {policy.window:g} s, "
-            f"more than {_percent(policy.max_error_rate)}",
+            f"{_percent(self.recent_share)} of {requests} requests failed within "
+            f"{policy.window:g} s, more than {_percent(policy.max_error_rate)}",
         )
 
     def _count_streak(self, elapsed: float, successes: int, failures: int) -> None:
@@ -202,6 +200,13 @@ class Judge:
         if not self._is_slow or self._policy.latency != "rollback":
             return None
         return Verdict("latency", self.slow_detail)
+
+    @property
+    def recent_share(self) -> float:
+        """Failures as a share of all within the last `RollbackPolicy.window`; 0 for none."""
+        failures = sum(second[2] for second in self.recent)
+        requests = failures + sum(second[1] for second in self.recent)
+        return failures / requests if requests else 0.0
 
     @property
     def is_slow(self) -> bool:
