@@ -1,0 +1,147 @@
+"""What only shows when several values are looked at together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from bgproxy.config.faults import fault_at
+from bgproxy.config.settings import MAX_BACKENDS, Address, Settings
+from bgproxy.config.yaml_nodes import Node
+from bgproxy.domain.model import COLORS, RollbackPolicy, RollbackRule, Service
+from bgproxy.errors import Fault
+
+Path = tuple[str | int, ...]
+Finding = tuple[Path, str, str]
+"""The key's path, the problem, the remedy."""
+
+_SHORT_TOKEN = 16
+
+
+def check(settings: Settings, root: Node) -> tuple[list[Fault], list[Fault]]:
+    """Look at a configuration as a whole.
+
+    Args:
+        root: the nodes it was made of, for places.
+
+    Returns:
+        What makes it unusable, and what is hardly meant; without the file's name.
+    """
+    faults = chain(
+        _clashing_listeners(settings),
+        _same_routes(settings.services),
+        _too_many_backends(settings.services),
+        *map(_backend_faults, settings.services),
+    )
+    warnings = chain(_short_tokens(settings), *map(_service_warnings, settings.services))
+    return [fault_at(root, *finding) for finding in faults], [
+        fault_at(root, *finding) for finding in warnings
+    ]
+
+
+def _clashing_listeners(settings: Settings) -> Iterator[Finding]:
+    taken: list[tuple[str, Address]] = []
+    for side, addresses in (("proxy", settings.proxy.listen), ("admin", settings.admin.listen)):
+        for index, address in enumerate(addresses):
+            for where, other in taken:
+                if address.clashes_with(other):
+                    yield (
+                        (side, "listen", index),
+                        f"{address} is taken by {other} of {where}.listen",
+                        "give each listener an address and port of its own",
+                    )
+                    break
+            taken.append((side, address))
+
+
+def _same_routes(services: tuple[Service, ...]) -> Iterator[Finding]:
+    """Two services, or one of them twice, for the same host and path."""
+    owners: dict[tuple[str, str], str] = {}
+    for service in services:
+        for host_index, host in enumerate(service.hosts):
+            for path_index, path in enumerate(service.paths):
+                route = host, path.rstrip("/")
+                owner = owners.setdefault(route, service.name)
+                if owner != service.name:
+                    yield (
+                        ("services", service.name, "hosts", host_index),
+                        f"{host} with the path {path} leads to {owner} already",
+                        "give one of them another host or path",
+                    )
+                elif (host in service.hosts[:host_index]) and not path_index:
+                    yield (
+                        ("services", service.name, "hosts", host_index),
+                        f"{host} stands there twice",
+                        "remove one",
+                    )
+
+
+def _too_many_backends(services: tuple[Service, ...]) -> Iterator[Finding]:
+    count = sum(len(e.backends) for service in services for e in service.environments)
+    if count > MAX_BACKENDS:
+        yield (("services",), f"they have {count} backends", f"at most {MAX_BACKENDS} can be")
+
+
+def _backend_faults(service: Service) -> Iterator[Finding]:
+    for color in COLORS:
+        backends = service.environment(color).backends
+        path: Path = ("services", service.name, "environments", color.value, "backends")
+        for index, backend in enumerate(backends):
+            if backend in backends[:index]:
+                yield (*path, index), f"{backend.url} stands there twice", "remove one"
+        if not backends and color is service.active:
+            yield (
+                path,
+                f"{color} is the active environment and has no backend",
+                "name one, or make the other environment the active one",
+            )
+
+
+def _service_warnings(service: Service) -> Iterator[Finding]:
+    yield from _shared_backends(service)
+    yield from _unused_threshold(service)
+    yield from _long_grace(service)
+
+
+def _shared_backends(service: Service) -> Iterator[Finding]:
+    blue, green = service.environments
+    for index, backend in enumerate(green.backends):
+        if backend in blue.backends:
+            yield (
+                ("services", service.name, "environments", "green", "backends", index),
+                f"{backend.url} is a backend of blue as well, so a switch changes nothing for it",
+                "give each environment backends of its own",
+            )
+
+
+def _unused_threshold(service: Service) -> Iterator[Finding]:
+    rule, usual = service.rollback, RollbackPolicy()
+    if rule.rule is RollbackRule.THRESHOLD:
+        return
+    for name in ("window", "min_requests", "max_error_rate"):
+        if getattr(rule, name) != getattr(usual, name):
+            yield (
+                ("services", service.name, "rollback", name),
+                f"this says nothing while the rule is {rule.rule}",
+                "write rule: threshold, or remove it",
+            )
+
+
+def _long_grace(service: Service) -> Iterator[Finding]:
+    rollback = service.rollback
+    if rollback.rule is not RollbackRule.OFF and 0 < rollback.bake <= rollback.grace:
+        yield (
+            ("services", service.name, "rollback", "grace"),
+            "this is as long as the bake: little of it would be judged",
+            "lower it, or bake for longer",
+        )
+
+
+def _short_tokens(settings: Settings) -> Iterator[Finding]:
+    for index, token in enumerate(settings.admin.tokens):
+        if len(token.secret) < _SHORT_TOKEN:
+            yield (
+                ("admin", "tokens", index, "token"),
+                f"the token of {token.name} is short enough to be guessed",
+                "make one with: openssl rand -hex 32",
+            )

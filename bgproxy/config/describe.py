@@ -1,0 +1,161 @@
+"""What a configuration means, in plain words: the text of ``bgproxy check``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+
+from bgproxy.config.settings import AdminSettings, ProxySettings, Settings
+from bgproxy.domain.model import (
+    COLORS,
+    Backend,
+    Color,
+    Environment,
+    RollbackMode,
+    RollbackPolicy,
+    RollbackRule,
+    Service,
+)
+from bgproxy.units import format_duration, format_share, format_size
+
+_WIDTH = 12
+
+
+def describe(settings: Settings) -> str:
+    """Say what a configuration means; no secret is in it."""
+    lines = [
+        *_proxy(settings.proxy),
+        "",
+        *_admin(settings.admin),
+        "",
+        _line("state", str(settings.state)),
+    ]
+    for service in settings.services:
+        lines += ["", *_service(service)]
+    if settings.warnings:
+        lines += ["", *(f"warning: {warning}" for warning in settings.warnings)]
+    return "\n".join(lines)
+
+
+def backends_fingerprint(environment: Environment) -> str:
+    """A text that changes when the file's value for an environment does, and only then.
+
+    Backends set through the API stay as long as this text is the one they were set under.
+    """
+    return json.dumps([[backend.url for backend in environment.backends], environment.release])
+
+
+def _line(what: str, text: str, indent: int = 0) -> str:
+    return f"{' ' * indent}{what:<{_WIDTH - indent}}{text}"
+
+
+def _listed(words: Iterable[object], nothing: str = "none") -> str:
+    return ", ".join(map(str, words)) or nothing
+
+
+def _proxy(proxy: ProxySettings) -> Iterator[str]:
+    limits = proxy.limits
+    yield _line("proxy", f"listens on {_listed(proxy.listen)}")
+    yield _line(
+        "workers",
+        f"{proxy.workers}, each with at most {limits.max_connections} connections",
+        2,
+    )
+    yield _line(
+        "heads",
+        f"at most {format_size(limits.max_head_bytes)} with {limits.max_fields} fields, "
+        f"request lines {format_size(limits.max_line_bytes)}",
+        2,
+    )
+    yield _line("trusts", _listed(proxy.trusted_proxies, "nobody's forwarding fields"), 2)
+    yield _line("shutdown", f"after at most {format_duration(proxy.shutdown_timeout)}", 2)
+
+
+def _admin(admin: AdminSettings) -> Iterator[str]:
+    yield _line("admin", f"listens on {_listed(admin.listen)}")
+    tokens = (f"{token.name} ({token.role})" for token in admin.tokens)
+    yield _line("tokens", _listed(tokens, "none: whoever can connect is an admin"), 2)
+    if admin.allowed_hosts:
+        yield _line("names", _listed(admin.allowed_hosts), 2)
+
+
+def _service(service: Service) -> Iterator[str]:
+    yield _line("service", service.name)
+    hosts = ["any host" if host == "*" else host for host in service.hosts]
+    yield _line("serves", f"{_listed(hosts)}; paths below {_listed(service.paths)}", 2)
+    for color in COLORS:
+        yield _line(color.value, _environment(service, color), 2)
+    times = service.timeouts
+    yield _line(
+        "times out",
+        f"connect {format_duration(times.connect)}, answer {format_duration(times.response)}, "
+        f"request head {format_duration(times.request_head)}, "
+        f"idle client {format_duration(times.idle)}",
+        2,
+    )
+    yield _line("health", _health(service), 2)
+    yield _line("switch", _switch(service), 2)
+    yield _line("drain", _drain(service), 2)
+    yield _line("rollback", _rollback(service.rollback), 2)
+
+
+def _environment(service: Service, color: Color) -> str:
+    environment = service.environment(color)
+    release = f" runs {environment.release}" if environment.release else ""
+    active = ", active at the very first start" if color is service.active else ""
+    urls: tuple[Backend, ...] = environment.backends
+    return f"{_listed((backend.url for backend in urls), 'no backend yet')}{release}{active}"
+
+
+def _health(service: Service) -> str:
+    health = service.health
+    codes = _listed(
+        str(low) if low == high else f"{low}-{high}" for low, high in health.expect_status
+    )
+    body = f" with {health.expect_body!r} in it" if health.expect_body else ""
+    host = health.host or service.plain_host
+    return (
+        f"GET {health.path}{f' for {host}' if host else ''} every "
+        f"{format_duration(health.interval)}, within {format_duration(health.timeout)}, "
+        f"must answer {codes}{body}; {health.healthy_after} passed make a backend ready, "
+        f"{health.unhealthy_after} failed unready"
+    )
+
+
+def _switch(service: Service) -> str:
+    policy = service.switch
+    checks = service.verify.checks
+    return (
+        f"when {format_share(policy.min_healthy)} of the target are healthy (waits "
+        f"{format_duration(policy.ready_timeout)}) and "
+        + (
+            f"these checks pass: {_listed(check.name for check in checks)}"
+            if checks
+            else "no check"
+        )
+    )
+
+
+def _drain(service: Service) -> str:
+    drain = service.drain
+    return (
+        f"requests have {format_duration(drain.timeout)}, tunnels "
+        f"{format_duration(drain.tunnel_timeout)}; the rest is closed over "
+        f"{format_duration(drain.spread)}"
+    )
+
+
+def _rollback(policy: RollbackPolicy) -> str:
+    if not policy.bake or policy.rule is RollbackRule.OFF:
+        return "never by itself"
+    act = "reported" if policy.mode is RollbackMode.WATCH else "taken back"
+    watch = f"watched for {format_duration(policy.bake)}, {act} "
+    if policy.rule is RollbackRule.THRESHOLD:
+        return (
+            f"{watch}when more than {format_share(policy.max_error_rate)} of at least "
+            f"{policy.min_requests} requests fail within {format_duration(policy.window)}"
+        )
+    return (
+        f"{watch}when it fails clearly more often than the old environment did "
+        f"(by {format_share(policy.harm_points)}, or {policy.harm_odds:g} times the odds)"
+    )

@@ -1,0 +1,223 @@
+"""The keys of a whole file, and of its parts that are not a service."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from bgproxy.config.readers import Choice, Duration, Number, Reader, Scalar, Size, Text, refuse
+from bgproxy.config.sections import Many, Section, key
+from bgproxy.config.service_schema import ServiceSection
+from bgproxy.config.settings import (
+    MAX_SERVICES,
+    MAX_WORKERS,
+    Address,
+    AdminSettings,
+    Network,
+    ProxySettings,
+    Role,
+    Settings,
+    Token,
+)
+from bgproxy.config.web_readers import Cidr, HostPattern, Listen, Name, Secret
+from bgproxy.domain.model import ProxyLimits
+
+_AUTO = 0
+_PROXY = ProxySettings()
+_LIMITS = ProxyLimits()
+_ADMIN = AdminSettings()
+
+
+class ProxyLimitsSection(Section):
+    """Bounds of every worker, whatever the service."""
+
+    max_line_bytes: Annotated[int, Size(least=256, most=1024**2)] = key(
+        _LIMITS.max_line_bytes, "Of a request line; longer ones are answered 414.", name="max_line"
+    )
+    max_head_bytes: Annotated[int, Size(least=1024, most=1024**2)] = key(
+        _LIMITS.max_head_bytes, "Of a whole head; larger ones are answered 431.", name="max_head"
+    )
+    max_fields: Annotated[int, Number(least=10, most=10_000)] = key(
+        _LIMITS.max_fields, "Header fields of a head; more are answered 431."
+    )
+    max_connections: Annotated[int, Number(least=1)] = key(
+        _LIMITS.max_connections,
+        "Client connections of each worker; more are answered 503 and closed.",
+    )
+    max_connections_per_client: Annotated[int, Number()] = key(
+        _LIMITS.max_connections_per_client,
+        "Of one client address, in each worker; `0` means no bound.",
+    )
+    min_body_rate: Annotated[int, Size()] = key(
+        _LIMITS.min_body_rate,
+        "Bytes a second that a request's body must make on average; `0` means no bound.",
+    )
+
+    @model_validator(mode="after")
+    def _head_holds_line(self) -> ProxyLimitsSection:
+        if self.max_line_bytes > self.max_head_bytes:
+            refuse(
+                "a request line is part of the head, which may not be as large as that",
+                "lower it, or raise max_head",
+                key="max_line",
+            )
+        return self
+
+    def build(self) -> ProxyLimits:
+        """The domain's value."""
+        return ProxyLimits(**self.values())
+
+
+class ProxySection(Section):
+    """The traffic side: listeners, processes and bounds."""
+
+    listen: Annotated[tuple[Address, ...], Many(Listen(), takes_one=True, least=1)] = key(
+        _PROXY.listen,
+        "Where clients connect: `address:port`, `[v6]:port` or `unix:PATH`, or a list of them.",
+    )
+    workers: Annotated[int, Number(least=1, most=MAX_WORKERS, words=(("auto", _AUTO),))] = key(
+        _AUTO, "Processes that carry traffic; `auto` is the number of usable CPUs."
+    )
+    limits: ProxyLimitsSection = Field(
+        default_factory=ProxyLimitsSection, description="Bounds of every worker."
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], Many(Cidr())] = key(
+        _PROXY.trusted_proxies,
+        "Networks of load balancers before this proxy: `X-Forwarded-*` and `Forwarded` are "
+        "believed and extended if they come from there, else replaced.",
+    )
+    shutdown_timeout: Annotated[float, Duration(most=24 * 3600)] = key(
+        _PROXY.shutdown_timeout, "How long requests under way may take when told to stop (TERM)."
+    )
+    backlog: Annotated[int, Number(least=1, most=65535)] = key(
+        _PROXY.backlog, "Connections that wait in each listening socket to be accepted."
+    )
+
+    def build(self) -> ProxySettings:
+        """The settings; ``auto`` is made a number here."""
+        usable = min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+        values = self.values() | {"limits": self.limits.build()}
+        values["workers"] = self.workers or usable
+        return ProxySettings(**values)
+
+
+class TokenSection(Section):
+    """A key to the admin API."""
+
+    name: Annotated[str, Name()] = key(
+        "", "Who uses it, for the history; `token-1` and so on where it is not given."
+    )
+    role: Annotated[Role, Choice(Role)] = key(
+        Role.READ,
+        "`read`, `rollback` (may only take back), `switch`, or `admin`; each includes those before "
+        "it.",
+    )
+    token: Annotated[str, Secret()] = key(
+        ..., "Its text, best as `${NAME}`; or `sha256:` and the hexadecimal digest of its text."
+    )
+
+    def build(self, number: int) -> Token:
+        """The settings; `number` counts from 1."""
+        return Token(self.name or f"token-{number}", self.role, self.token)
+
+
+def _token_from_text(given: object) -> object:
+    """A plain text among the tokens is an admin's."""
+    return {"token": given, "role": Scalar(Role.ADMIN)} if isinstance(given, Scalar) else given
+
+
+class AdminSection(Section):
+    """The admin side: API, metrics and dashboard."""
+
+    listen: Annotated[tuple[Address, ...], Many(Listen(), takes_one=True, least=1)] = key(
+        _ADMIN.listen,
+        "Where the admin API is served, in the forms of `proxy.listen`. Whoever can open a unix "
+        "socket of it is an admin; its mode is 0600.",
+    )
+    tokens: tuple[Annotated[TokenSection, BeforeValidator(_token_from_text)], ...] = key(
+        (),
+        "Keys to the admin API; none is possible on loopback addresses and unix sockets only. A "
+        "plain text is an admin's.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], Many(HostPattern(takes_wildcards=False))] = key(
+        _ADMIN.allowed_hosts,
+        "Names by which the admin listener may be addressed, besides `localhost` and its own "
+        "address.",
+    )
+
+    @model_validator(mode="after")
+    def _is_closed(self) -> AdminSection:
+        for address in self.listen:
+            if not address.is_loopback and not self.tokens:
+                refuse(
+                    f"{address} can be reached from other machines and there are no tokens",
+                    "listen on 127.0.0.1 or set admin.tokens",
+                    key="listen",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_differ(self) -> AdminSection:
+        tokens = self.build().tokens
+        for number, token in enumerate(tokens):
+            for first in tokens[:number]:
+                if token.name == first.name:
+                    problem = f"two tokens are named {token.name!r}"
+                    refuse(problem, "give each a name of its own", key=f"tokens.{number}.name")
+                if token.secret == first.secret:
+                    problem = f"this is the token of {first.name} as well"
+                    refuse(problem, "give each a token of its own", key=f"tokens.{number}.token")
+        return self
+
+    def build(self) -> AdminSettings:
+        """The settings."""
+        tokens = tuple(token.build(number) for number, token in enumerate(self.tokens, 1))
+        return AdminSettings(self.listen, tokens, self.allowed_hosts)
+
+
+class FilePath(Reader):
+    """A path in the file system."""
+
+    what = "the path of a file"
+
+    def read(self, text: str) -> Path:
+        """The path; relative ones stay so."""
+        if Text(least=1, most=4000).read(text).endswith("/"):
+            refuse(f"{text!r} names a directory", "write the path of a file in it")
+        return Path(text)
+
+    def json_schema(self) -> dict[str, Any]:
+        """A string."""
+        return {"type": "string"}
+
+    def show(self, value: Path) -> str:
+        """As it is written by default, with the dot that says where it begins."""
+        return f"./{value}"
+
+
+class FileSection(Section):
+    """A whole configuration file."""
+
+    proxy: ProxySection = Field(
+        default_factory=ProxySection, description="The traffic side: listeners, processes, bounds."
+    )
+    admin: AdminSection = Field(
+        default_factory=AdminSection, description="The admin side: API, metrics and dashboard."
+    )
+    state: Annotated[Path, FilePath()] = key(
+        Path("var/bgproxy.db"),
+        "The database of active pointers, deployments and the audit trail; it survives restarts. "
+        "Relative to the working directory.",
+    )
+    services: Annotated[
+        dict[Annotated[str, Name()], ServiceSection],
+        Field(min_length=1, max_length=MAX_SERVICES),
+    ] = key(..., "The applications, by name.")
+
+    def build(self) -> Settings:
+        """The settings, not yet checked as a whole."""
+        services = tuple(section.build(name) for name, section in self.services.items())
+        return Settings(self.proxy.build(), self.admin.build(), self.state, services)

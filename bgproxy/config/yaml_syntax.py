@@ -1,0 +1,95 @@
+"""What YAML's parser complains about, as faults that say what to do.
+
+The parser tells where it gave up and what it hoped for. What people got wrong is mostly one of a
+few things, told by the characters at that place.
+"""
+
+from __future__ import annotations
+
+import yaml
+
+from bgproxy.errors import Fault
+
+_WORDS = {
+    "did not find expected node content": "no value can begin like this",
+    "found character that cannot start any token": "no value can begin with this character",
+    "mapping values are not allowed in this context": "a key with a value cannot stand here",
+    "did not find expected alphabetic or numeric character": "* and & need a name behind them",
+    "found unexpected end of stream": "the closing quote is missing",
+    "found unknown escape character": "this escape is not known",
+    "found undefined tag handle": "this tag is not known",
+    "could not find expected ':'": "a ':' is missing",
+    "did not find expected key": "a key was expected here",
+    "did not find expected '-' indicator": "a '-' was expected here",
+    "did not find expected ',' or ']'": "the list that begins in line {line} does not end",
+    "did not find expected ',' or '}'": "the {{ of line {line} is not closed",
+}
+
+# The first whose word is in what the parser says, or whose characters stand at the place, helps.
+_REMEDIES_BY_PLACE = (
+    ("${", 'put "${NAME}" in quotes where it stands inside { } or [ ]'),
+    ("[", 'put an address that begins with [ in quotes, as in "[::1]:8080"'),
+    ("*", 'put text that begins with * in quotes, as in "*.example.com"'),
+    ("\t", "indent with spaces, not with tabs"),
+)
+_REMEDIES_BY_WORD = (
+    ("quoted scalar", "close the quotes; inside double quotes write \\\\ for a backslash"),
+    ("flow sequence", "separate values with commas and close the ["),
+    ("flow mapping", "separate keys with commas and close the {"),
+    ("mapping values", "put text that has ': ' in it in quotes; align the keys of one mapping"),
+    ("block", "give everything that belongs together the same indentation"),
+    ("simple key", "write key: value"),
+)
+_REMEDY = "put text that begins with a special character in quotes"
+
+
+def syntax_fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
+    """Explain a syntax error.
+
+    Args:
+        error: as the scanner or the parser raised it.
+        text: what was parsed.
+    """
+    context, problem = error.context or "", error.problem or "this is not YAML"
+    begins_it = "quoted scalar" in context or "alias" in context or "anchor" in context
+    mark = error.context_mark if begins_it and error.context_mark else error.problem_mark
+    if mark is None:
+        return Fault("", problem, _REMEDY, line=1, column=1)
+    began = (error.context_mark or mark).line + 1
+    said = _WORDS.get(problem)
+    return Fault(
+        "",
+        said.format(line=began) if said else problem,
+        _remedy(f"{context} {problem}", _place(text, mark.line, mark.column)),
+        line=mark.line + 1,
+        column=mark.column + 1,
+    )
+
+
+def _place(text: str, line: int, column: int) -> str:
+    """The characters at a place, a ``$`` before it included."""
+    lines = text.splitlines()
+    if line >= len(lines):
+        return ""
+    begins = column - 1 if lines[line][max(0, column - 1) : column] == "$" else column
+    return lines[line][begins : begins + 2]
+
+
+def _remedy(said: str, place: str) -> str:
+    for characters, remedy in _REMEDIES_BY_PLACE:
+        if place.startswith(characters):
+            return remedy
+    return next((remedy for word, remedy in _REMEDIES_BY_WORD if word in said), _REMEDY)
+
+
+def character_fault(error: yaml.reader.ReaderError, text: str) -> Fault:
+    """Explain a character that YAML does not allow."""
+    line = text.count("\n", 0, error.position) + 1
+    column = error.position - text.rfind("\n", 0, error.position)
+    return Fault(
+        "",
+        f"the character U+{error.character:04X} is not allowed in YAML",
+        'remove it, or write it as an escape in double quotes, such as "\\x07"',
+        line=line,
+        column=column,
+    )
