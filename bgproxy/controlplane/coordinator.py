@@ -34,6 +34,7 @@ from bgproxy.domain.deployment import Deployment, Kind, admit_switch
 from bgproxy.domain.model import COLORS, Backend, Color, Service
 from bgproxy.domain.outcome import Reason
 from bgproxy.errors import Refused, StateError
+from bgproxy.state.channel import FailureSample
 from bgproxy.state.journal import (
     Audit,
     Change,
@@ -128,6 +129,7 @@ class Coordinator:
         self._is_running = True
         self._fleet.on_backend_trouble = self._backend_trouble
         self._fleet.on_worker_died = self._worker_died
+        self._fleet.on_failure_sample = self._failure_sampled
         for warning in self._journal.warnings:
             _log.error("state_recovered", detail=warning)
             self._events.publish("state_recovered", "", detail=warning)
@@ -142,6 +144,7 @@ class Coordinator:
         """End every task; deployments under way stay in the journal and are resumed next time."""
         self._is_running = False
         self._fleet.on_backend_trouble = self._fleet.on_worker_died = None
+        self._fleet.on_failure_sample = None
         for timer in self._pauses.values():
             timer.cancel()
         # A pointer on its way to disk must also become live; after that none may move any more.
@@ -292,8 +295,8 @@ class Coordinator:
             return False, "the control plane is not running"
         if self._journal.trouble:
             return False, f"the state cannot be written: {self._journal.trouble}"
-        if not self._publisher.acknowledged:
-            return False, "the workers have no routing table yet"
+        if not self._fleet.is_complete():
+            return False, "a worker is missing or has no routing table yet"
         return True, ""
 
     async def _flush(self) -> None:
@@ -584,8 +587,14 @@ class Coordinator:
             self._probes.poke((entry,))
             self._resolver.poke(entry.backend.host)
 
-    def _worker_died(self, slot: int, reason: Reason) -> None:
-        self._events.publish("worker_died", "", worker=slot, reason=reason.label)
+    def _worker_died(self, place: int) -> None:
+        self._events.publish("worker_died", "", worker=place)
+
+    def _failure_sampled(self, sample: FailureSample) -> None:
+        """A failed exchange, for the explanation of what the judge finds."""
+        service = self._registry.services.get(sample.service)
+        if service is not None and service.watched is not None:
+            service.watched.keep_sample(sample)
 
     def _addresses_changed(self, name: str) -> None:
         """A name stands for other addresses now."""

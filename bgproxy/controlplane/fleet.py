@@ -7,21 +7,25 @@ from typing import Any, Protocol
 
 from bgproxy.domain.model import Color
 from bgproxy.domain.outcome import Reason
+from bgproxy.state.channel import FailureSample
 from bgproxy.state.ledger import Ledger
 from bgproxy.state.table import RoutingTable
-
-Trouble = Callable[[int, Reason], None]
 
 
 class Fleet(Protocol):
     """All workers as one.
 
-    `on_worker_died` is called with the worker's slot, `on_backend_trouble` with a backend slot at
-    which a worker could not connect. The coordinator sets both; they must not block.
+    The coordinator sets the callbacks; they must not block.
+
+    Attributes:
+        on_worker_died: called with the worker's place.
+        on_backend_trouble: called with a backend slot at which a worker could not connect.
+        on_failure_sample: called with a failed exchange, now and then.
     """
 
-    on_worker_died: Trouble | None
-    on_backend_trouble: Trouble | None
+    on_worker_died: Callable[[int], None] | None
+    on_backend_trouble: Callable[[int, Reason], None] | None
+    on_failure_sample: Callable[[FailureSample], None] | None
 
     @property
     def ledger(self) -> Ledger:
@@ -45,6 +49,9 @@ class Fleet(Protocol):
             generation: only what began at or before it.
             kind: ``requests`` or ``tunnels``.
         """
+
+    def is_complete(self) -> bool:
+        """Whether every worker runs and has a routing table."""
 
     def workers_view(self) -> list[dict[str, Any]]:
         """Every worker's pid and state, ready for JSON."""

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bgproxy.controlplane.times import rfc3339
 from bgproxy.domain.deployment import Deployment, Effect, Event, Phase, advance
 
 if TYPE_CHECKING:
     from bgproxy.controlplane.bake import Bake
     from bgproxy.controlplane.draining import DrainProgress
+    from bgproxy.state.channel import FailureSample
+
+_MOST_SAMPLES = 20
 
 
 class Rollout:
@@ -33,6 +38,7 @@ class Rollout:
         "has_drained",
         "is_over",
         "preparation",
+        "samples",
     )
 
     def __init__(self, deployment: Deployment) -> None:
@@ -41,6 +47,8 @@ class Rollout:
         self.drain: asyncio.Task[None] | None = None
         self.drain_progress: DrainProgress | None = None
         self.bake: Bake | None = None
+        self.samples: deque[FailureSample] = deque(maxlen=_MOST_SAMPLES)
+        """The last failed exchanges of the generation that this deployment made."""
         self.has_drained = asyncio.Event()
         self.is_over = asyncio.Event()
 
@@ -86,7 +94,14 @@ class Rollout:
                 "closed_tunnels": drain.closed_tunnels,
                 "seconds": round(drain.seconds, 4),
             }
+        if self.samples:
+            details["samples"] = [_shown(sample) for sample in self.samples]
         return details
+
+    def keep_sample(self, sample: FailureSample) -> None:
+        """Keep a failed exchange, unless it belongs to an earlier generation."""
+        if sample.generation == self.deployment.generation:
+            self.samples.append(sample)
 
     async def reach(self, wait: str) -> None:
         """Return when ``applied``, ``drained`` or ``finished`` is reached, or the end is."""
@@ -94,3 +109,15 @@ class Rollout:
             await self.has_drained.wait()
         elif wait == "finished":
             await self.is_over.wait()
+
+
+def _shown(sample: FailureSample) -> dict[str, Any]:
+    return {
+        "at": rfc3339(sample.at),
+        "method": sample.method,
+        "path": sample.path,
+        "status": sample.status,
+        "reason": sample.reason.label,
+        "backend": sample.backend,
+        "request_id": sample.request_id,
+    }

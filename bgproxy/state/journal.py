@@ -115,9 +115,9 @@ class _Batch:
 class Journal:
     """The state database as the event loop sees it; `open`, then `load`, in the end `close`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, thread: ThreadPoolExecutor) -> None:
         self._database = database
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._thread = thread
         self._next = _Batch()
         self._timer: asyncio.TimerHandle | None = None
         self._backup_timer: asyncio.TimerHandle | None = None
@@ -126,13 +126,19 @@ class Journal:
         """Why the last write failed; empty while all is well."""
 
     @classmethod
-    def open(cls, path: Path) -> Journal:
-        """Open the state file, or make it. Blocks.
+    async def open(cls, path: Path) -> Journal:
+        """Open the state file, or make it.
 
         Raises:
             StateError: see `Database.open`.
         """
-        return cls(Database.open(path))
+        thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        loop = asyncio.get_running_loop()
+        try:
+            return cls(await loop.run_in_executor(thread, Database.open, path), thread)
+        except BaseException:
+            thread.shutdown(wait=False)
+            raise
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from typing import Any, cast
 from bgproxy.config.settings import Settings
 from bgproxy.controlplane.coordinator import Coordinator
 from bgproxy.controlplane.events import Event, EventHub
-from bgproxy.controlplane.fleet import Trouble
 from bgproxy.domain.model import (
     Backend,
     Color,
@@ -25,7 +24,9 @@ from bgproxy.domain.model import (
     Service,
     SwitchPolicy,
 )
+from bgproxy.domain.outcome import Reason
 from bgproxy.state import ledger as cells
+from bgproxy.state.channel import FailureSample
 from bgproxy.state.journal import Journal
 from bgproxy.state.ledger import Ledger
 from bgproxy.state.table import RoutingTable
@@ -37,14 +38,17 @@ class FakeFleet:
 
     Attributes:
         quiet: while cleared, `quiesce` does not return.
-        closed: every call of `close_leftovers`.
+        open: while cleared, `publish` does not return.
+        closed: every call of `close_leftovers`; each also puts something into `told`.
     """
 
     ledger: Ledger
-    on_worker_died: Trouble | None = None
-    on_backend_trouble: Trouble | None = None
+    on_worker_died: Callable[[int], None] | None = None
+    on_backend_trouble: Callable[[int, Reason], None] | None = None
+    on_failure_sample: Callable[[FailureSample], None] | None = None
     tables: list[RoutingTable] = field(default_factory=list)
     closed: list[tuple[int, Color, int, str, float]] = field(default_factory=list)
+    told: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
     quiet: asyncio.Event = field(default_factory=asyncio.Event)
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -66,6 +70,11 @@ class FakeFleet:
     ) -> None:
         """Remember the call; what is in flight stays until the test takes it away."""
         self.closed.append((service_slot, color, generation, kind, spread))
+        self.told.put_nowait(None)
+
+    def is_complete(self) -> bool:
+        """Always."""
+        return True
 
     def workers_view(self) -> list[dict[str, Any]]:
         """No workers."""
@@ -168,7 +177,7 @@ class ControlPlane:
     async def start(self) -> None:
         """Open, restore, start."""
         self.fleet = FakeFleet(Ledger.create(1))
-        self.journal = Journal.open(self.path)
+        self.journal = await Journal.open(self.path)
         self.events = EventHub()
         self.coordinator = Coordinator(self.settings, self.journal, self.fleet, self.events)
         self.fleet.tables.append(await self.coordinator.restore())

@@ -18,6 +18,7 @@ from bgproxy.domain.model import (
     SwitchPolicy,
     VerifyPolicy,
 )
+from bgproxy.domain.outcome import Reason
 from bgproxy.errors import Refused, StateError
 from bgproxy.state.ledger import Pointer
 from tests.controlplane.harness import (
@@ -238,9 +239,8 @@ async def test_leftovers_are_closed_at_their_deadlines(tmp_path: Path) -> None:
         blue_slot = plane.fleet.tables[-1].services[0].backends(BLUE)[0].slot
         plane.fleet.carry(blue_slot, requests=2, tunnels=3)
         waiting = asyncio.create_task(switch(plane, wait="drained"))
-        async with asyncio.timeout(5):
-            while len(plane.fleet.closed) < 2:
-                await asyncio.sleep(0.005)
+        await plane.fleet.told.get()
+        await plane.fleet.told.get()
         assert plane.fleet.closed == [
             (0, BLUE, 1, "requests", 0.0),
             (0, BLUE, 1, "tunnels", 0.0),
@@ -376,10 +376,10 @@ async def test_trouble_at_a_backend_is_looked_into_at_once(tmp_path: Path) -> No
     async with control_plane(tmp_path) as (plane, blue, _):
         trouble = plane.fleet.on_backend_trouble
         assert trouble is not None
-        trouble(4711, 0)  # type: ignore[arg-type]
+        trouble(4711, Reason.CONNECT_REFUSED)
         await blue.stop()
         slot = plane.fleet.tables[-1].services[0].backends(BLUE)[0].slot
-        trouble(slot, 0)  # type: ignore[arg-type]
+        trouble(slot, Reason.CONNECT_REFUSED)
         await plane.until(lambda s: not s["environments"]["blue"]["backends"][0]["healthy"])
 
 

@@ -70,7 +70,7 @@ def test_harm_levels_that_people_see() -> None:
 
 
 def test_slow_is_twice_the_usual_slowest_at_a_cells_border() -> None:
-    """Beyond max(2 × p99, 250 ms), rounded up to where the histogram can count."""
+    """Beyond max(twice the p99, 250 ms), rounded up to where the histogram can count."""
     fast = make_baseline([Tally(1000, 0, (1000, 0, 0, 0, 0))], BOUNDS)
     assert fast.slow_bound == 0.25
     slower = make_baseline([Tally(1000, 0, (900, 100, 0, 0, 0))], BOUNDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -29,10 +30,10 @@ from bgproxy.errors import Refused
 BLUE, GREEN = Color.BLUE, Color.GREEN
 
 
-def make(id: int = 1, **fields: object) -> Deployment:
+def make(id: int = 1, **fields: Any) -> Deployment:
     """A switch from blue to green."""
     plain = Deployment(id, "s", Kind.SWITCH, BLUE, GREEN, requested_at=100.0, bake=600.0)
-    return replace(plain, **fields)  # type: ignore[arg-type]
+    return replace(plain, **fields)
 
 
 @pytest.mark.parametrize("phase", [p for p in Phase if p.is_over])
@@ -93,7 +94,7 @@ def test_the_table_can_be_printed() -> None:
         ({"phase": Phase.FAILED}, Outcome.FAILED),
     ],
 )
-def test_outcome(fields: dict[str, object], outcome: Outcome | None) -> None:
+def test_outcome(fields: dict[str, Any], outcome: Outcome | None) -> None:
     """The end decides; a finished deployment has its bake's outcome."""
     assert make(**fields).outcome is outcome
 

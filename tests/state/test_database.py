@@ -139,7 +139,7 @@ def test_an_interrupted_copy_leaves_the_old_one(
 def test_a_directory_that_cannot_be_made_is_a_state_error(tmp_path: Path) -> None:
     """With the path in it, not a traceback of the system's."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(StateError, match="file/state.db"):
+    with pytest.raises(StateError, match=r"file/state\.db"):
         Database.open(tmp_path / "file" / "state.db")
 
 
