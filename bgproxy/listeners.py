@@ -12,9 +12,12 @@ import ctypes
 import socket
 import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bgproxy.config.settings import Address
 from bgproxy.errors import StateError
+
+if TYPE_CHECKING:
+    from bgproxy.config.settings import Address
 
 _BACKLOG = 4096
 _SO_ATTACH_FILTER = 26

@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING
 
+from bgproxy.dataplane import failing
 from bgproxy.dataplane.upstream import Upstream
 from bgproxy.domain.outcome import Reason
 
@@ -34,7 +35,7 @@ async def _connect(client: Downstream) -> None:
             if not client.is_connecting_to(backend):
                 return
             if not client.claim_another():
-                client.fail(reason, f"{backend.url} does not accept: {_words_of(error)}")
+                failing.fail(client, reason, f"{backend.url} does not accept: {_words_of(error)}")
                 return
             if client.send_on_idle():
                 return

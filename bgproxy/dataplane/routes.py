@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bgproxy.domain.balance import ejection_pause, may_eject, two_choices
 from bgproxy.domain.model import COLORS, Color
+from bgproxy.domain.outcome import Reason
 from bgproxy.domain.routing import Router
 from bgproxy.protocol.head import HeadLimits
 from bgproxy.state import ledger
@@ -135,6 +136,11 @@ class EnvironmentState:
     def count(self, cells: memoryview, offset: int) -> None:
         """Add one to a cell of this series, such as `ledger.LATE`."""
         cells[self._base + offset] += 1
+
+    def count_answer(self, cells: memoryview, code: int, reason: Reason) -> None:
+        """Count an answer of our own to a request that was not claimed."""
+        cells[self.codes + code] += 1
+        cells[self.reasons + reason] += 1
 
     def time(self, seconds: float) -> None:
         """Count one exchange's duration."""

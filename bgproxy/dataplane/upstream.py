@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import select
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from bgproxy.dataplane import failing
+from bgproxy.dataplane.tunnel import Tunnel
 from bgproxy.domain.outcome import Reason
 from bgproxy.errors import BadResponse
 from bgproxy.protocol.chunked import ChunkedReader
@@ -66,9 +68,8 @@ class Upstream(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The backend has accepted."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(_BUFFER_BYTES)
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(_BUFFER_BYTES)
         self.worker.upstreams.add(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -89,7 +90,8 @@ class Upstream(asyncio.BufferedProtocol):
         elif phase == BODY_UNTIL_CLOSE and exc is None:
             self._end_until_close(exchange)
         else:
-            exchange.upstream_lost(self.is_reused, phase == HEAD and not self._partial)
+            is_silent = phase == HEAD and not self._partial
+            failing.upstream_lost(exchange, was_reused=self.is_reused, is_silent=is_silent)
 
     def eof_received(self) -> bool:
         """The backend sends no more; only a tunnel lives on in one direction."""
@@ -128,9 +130,15 @@ class Upstream(asyncio.BufferedProtocol):
         self.exchange = None
         self.transport.abort()
 
+    def leave_tunnel(self) -> None:
+        """The tunnel is over: send what is written, then close."""
+        self.phase = CLOSED
+        self.exchange = None
+        self.transport.close()
+
     # -- an exchange ----------------------------------------------------------------------------
 
-    def is_usable(self, is_idempotent: bool) -> bool:
+    def is_usable(self, *, is_idempotent: bool) -> bool:
         """Whether a resting connection can carry a request.
 
         A request that must not run twice could not be sent again if the backend has closed
@@ -197,7 +205,7 @@ class Upstream(asyncio.BufferedProtocol):
         try:
             head = read_response_head(data, exchange.method)
         except BadResponse as error:
-            exchange.fail(Reason.BAD_RESPONSE, error.detail)
+            failing.fail(exchange, Reason.BAD_RESPONSE, error.detail)
             return
         if head is None:
             self._partial = data
@@ -246,14 +254,16 @@ class Upstream(asyncio.BufferedProtocol):
         rest = data[head.end :]
         if head.status == 101:
             if not exchange.wants_upgrade or not (head.extras or {}).get(b"upgrade"):
-                exchange.fail(Reason.BAD_RESPONSE, "the backend changed protocol unasked")
+                failing.fail(exchange, Reason.BAD_RESPONSE, "the backend changed protocol unasked")
                 return
             self.phase = TUNNEL
-            exchange.begin_tunnel(head, rest)
+            Tunnel.begin(exchange, self, head, rest)
             return
         self._interim += 1
         if self._interim > _MOST_INTERIM:
-            exchange.fail(Reason.BAD_RESPONSE, "the backend sends interim answers without end")
+            failing.fail(
+                exchange, Reason.BAD_RESPONSE, "the backend sends interim answers without end"
+            )
             return
         exchange.interim(head)
         if rest:
@@ -280,7 +290,7 @@ class Upstream(asyncio.BufferedProtocol):
         try:
             consumed = reader.feed(data)
         except BadResponse as error:
-            exchange.fail(Reason.BAD_RESPONSE, error.detail)
+            failing.fail(exchange, Reason.BAD_RESPONSE, error.detail)
             return
         if reader.out:
             exchange.transport.writelines(reader.out)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from bgproxy.dataplane import failing
+from bgproxy.dataplane.connection import WAITING
 from bgproxy.domain.outcome import Reason
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.downstream import Downstream
-    from bgproxy.dataplane.routes import Route
+    from bgproxy.dataplane.routes import EnvironmentState, Route
     from bgproxy.dataplane.worker import Worker
 
 
@@ -22,9 +24,10 @@ def hold(client: Downstream) -> None:
     route = client.route
     client.environment = _active(client)
     if len(route.held) >= route.limits.max_held:
-        client.refuse_waiting(Reason.PAUSED, "the service is paused and holds all it may")
+        failing.refuse_waiting(client, Reason.PAUSED, "the service is paused and holds all it may")
         return
-    client.wait(inf)
+    client.phase = WAITING
+    client.deadline = inf
     route.held.append(client)
 
 
@@ -39,13 +42,13 @@ def go_on(route: Route) -> None:
 def queue(client: Downstream) -> None:
     """Queue a request for which no backend has room."""
     route = client.route
-    client.environment = _active(client)
     if not client.environment.backends:
-        client.refuse_waiting(Reason.NO_BACKEND, "the active environment has no backend")
+        failing.refuse_waiting(client, Reason.NO_BACKEND, "the active environment has no backend")
     elif len(route.queue) >= route.limits.max_queued:
-        client.refuse_waiting(Reason.OVERLOADED, "all backends and the queue are full")
+        failing.refuse_waiting(client, Reason.OVERLOADED, "all backends and the queue are full")
     else:
-        client.wait(client.worker.now + route.limits.queue_timeout)
+        client.phase = WAITING
+        client.deadline = client.worker.now + route.limits.queue_timeout
         route.queue.append(client)
 
 
@@ -65,7 +68,7 @@ def _admit(route: Route) -> None:
 def expire(client: Downstream) -> None:
     """A queued request has waited long enough."""
     leave(client)
-    client.refuse_waiting(Reason.OVERLOADED, "no backend had room in time")
+    failing.refuse_waiting(client, Reason.OVERLOADED, "no backend had room in time")
 
 
 def leave(client: Downstream) -> None:
@@ -75,6 +78,6 @@ def leave(client: Downstream) -> None:
             line.remove(client)
 
 
-def _active(client: Downstream):  # type: ignore[no-untyped-def]
+def _active(client: Downstream) -> EnvironmentState:
     word = client.worker.cells[client.route.word]
     return client.route.environments[(word & 0xFF) - 1]

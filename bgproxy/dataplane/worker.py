@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from bgproxy.dataplane import waiting
-from bgproxy.dataplane.downstream import EXCHANGE, IDLE, TUNNEL, Downstream
+from bgproxy.dataplane import failing, waiting
+from bgproxy.dataplane.connection import EXCHANGE, IDLE, TUNNEL
+from bgproxy.dataplane.downstream import Downstream
 from bgproxy.dataplane.routes import BackendState, Routes
 from bgproxy.state import channel, ledger
 from bgproxy.state.ledger import Ledger
@@ -170,7 +171,7 @@ class Worker:
         self._ticks += 1
         self._publish()
         for client in [c for c in self.connections if c.deadline < now]:
-            client.expire(now)
+            client.expire()
         for route in self.routes.services:
             if route.held and route.held_until <= now:
                 route.held_until = 0.0
@@ -237,7 +238,7 @@ class Worker:
         self.head_timeout = max((t.request_head for t in timeouts), default=10.0)
         self.idle_timeout = max((t.idle for t in timeouts), default=75.0)
         for client in orphans:
-            client.refuse_orphan()
+            failing.refuse(client, 404, "unknown_service", "the service was just removed")
         for route in self.routes.services:
             if route.held and not route.held_until:
                 waiting.go_on(route)
@@ -270,7 +271,7 @@ class Worker:
     def _drain(self, client: Downstream, started: float) -> None:
         """Close a leftover, unless its connection carries another exchange by now."""
         if client.is_claimed and client.started == started:
-            client.drain()
+            failing.drain(client)
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -309,12 +310,12 @@ class Worker:
         for client in list(self.connections):
             if client.phase == IDLE and client.is_quiet(now, self._stop.quiet):
                 client.transport.close()
-            elif client.phase == TUNNEL and not client.is_going_away:
-                client.drain()
+            elif client.phase == TUNNEL:
+                failing.drain(client)
         if now >= self._stop_at:
             for client in list(self.connections):
                 if client.phase == EXCHANGE:
-                    client.drain()
+                    failing.drain(client)
                 else:
                     client.transport.abort()
         if not self.connections or now >= self._stop_at + 1.0:

@@ -1,0 +1,111 @@
+"""What goes wrong with an exchange, what the client is told, and how it is counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bgproxy.dataplane.connection import CONNECTING, EXCHANGE, TUNNEL
+from bgproxy.domain.outcome import Reason
+from bgproxy.errors import BadRequest
+from bgproxy.protocol.forwarding import field_value
+from bgproxy.state import ledger
+
+if TYPE_CHECKING:
+    from bgproxy.dataplane.downstream import Downstream
+
+_STATUS_OF = {
+    Reason.CONNECT_TIMEOUT: 504,
+    Reason.RESPONSE_TIMEOUT: 504,
+    Reason.NO_BACKEND: 503,
+    Reason.DRAINED: 503,
+}
+"""What a client is told where the answer had not begun; 502 for every other reason."""
+
+
+def refuse(client: Downstream, status: int, reason: str, detail: str) -> None:
+    """Answer a request that no environment saw, and close."""
+    client.worker.count_refused(status)
+    _answer(client, status, reason, detail)
+
+
+def refuse_waiting(client: Downstream, reason: Reason, detail: str) -> None:
+    """Answer 503 to a request that waited in vain, and close."""
+    client.environment.count_answer(client.worker.cells, 503, reason)
+    _answer(client, 503, reason.label, detail, retry_after=1)
+
+
+def fail_client(client: Downstream, reason: Reason, error: BadRequest) -> None:
+    """The client's fault ends a claimed exchange."""
+    give_up_upstream(client)
+    client.record(client.status or error.status, reason)
+    if client.status:
+        client.cut(is_reset=client.head.minor == 0)
+    else:
+        _answer(client, error.status, error.reason, error.detail)
+
+
+def fail(client: Downstream, reason: Reason, detail: str) -> None:
+    """The backend's fault, or the proxy's, ends a claimed exchange.
+
+    Before the answer began the client gets 502, 503 or 504; afterwards its connection is cut.
+    """
+    give_up_upstream(client)
+    if client.status:
+        client.record(client.status, reason)
+        client.cut(is_reset=client.head.minor == 0)
+        return
+    status = _STATUS_OF.get(reason, 502)
+    client.record(status, reason)
+    _answer(client, status, reason.label, detail, retry_after=1 if status == 503 else None)
+
+
+def _answer(
+    client: Downstream, status: int, reason: str, detail: str, retry_after: int | None = None
+) -> None:
+    """Tell the client in the form that its request asked for, if one was read."""
+    is_read = bool(client.method)
+    client.answer_error(
+        status,
+        reason,
+        detail,
+        accept=field_value(client.head.lines, b"accept") if is_read else b"",
+        is_head=client.method == b"HEAD",
+        is_sending=not is_read or client.body_left != 0,
+        retry_after=retry_after,
+    )
+
+
+def give_up_upstream(client: Downstream) -> None:
+    """Drop the backend connection, which is in an unknown state."""
+    upstream, client.upstream = client.upstream, None
+    if upstream is not None:
+        upstream.close()
+
+
+def upstream_lost(client: Downstream, *, was_reused: bool, is_silent: bool) -> None:
+    """The backend closed before its answer was whole.
+
+    A request goes out once more only if it cannot have been executed, or may be twice: the
+    connection was a kept one, not one byte of an answer came, the method is idempotent, no body
+    was under way, and the retry budget has room (RFC 9110 section 9.2.2).
+    """
+    environment = client.environment
+    if was_reused and is_silent and client.may_be_repeated and environment.retry_tokens >= 1:
+        environment.retry_tokens -= 1
+        environment.count(client.worker.cells, ledger.RETRIES)
+        client.may_be_repeated = False
+        client.upstream = None
+        client.connect()
+    elif client.status:
+        fail(client, Reason.TRUNCATED, "the backend closed inside its answer")
+    else:
+        fail(client, Reason.RESET, "the backend closed before it answered")
+
+
+def drain(client: Downstream) -> None:
+    """The time of what began on the old environment is over: close what this carries."""
+    if client.phase == TUNNEL:
+        assert client.tunnel is not None
+        client.tunnel.go_away()
+    elif client.phase in (CONNECTING, EXCHANGE):
+        fail(client, Reason.DRAINED, "the release that this request ran on is being replaced")
