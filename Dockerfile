@@ -18,7 +18,7 @@ FROM python:3.13-slim
 LABEL org.opencontainers.image.title="bgproxy" \
       org.opencontainers.image.description="A blue-green reverse proxy" \
       org.opencontainers.image.licenses="Apache-2.0"
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin bgproxy \
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin bgproxy \
     && install --directory --owner=bgproxy --group=bgproxy /var/lib/bgproxy
 COPY --from=build /opt/bgproxy /opt/bgproxy
 ENV PATH=/opt/bgproxy/bin:$PATH \
