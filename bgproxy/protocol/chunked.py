@@ -107,6 +107,8 @@ class ChunkedReader:
         while position < size and not self.is_done:
             if self._state == _HEAD:
                 position = self._pass_whole_chunks(data, position)
+                if position == size:
+                    break
             if self._state == _DATA:
                 position = self._pass_payload(data, position)
                 continue
