@@ -94,6 +94,8 @@ def _words(kind: str, path: Path, facts: dict[str, Any]) -> tuple[str, str]:
     if kind == "extra_forbidden":
         return "this key is not known", _known_instead(path)
     if kind in ("model_type", "dict_type"):
+        if not path:
+            return "the file is not a mapping of keys", "write services: and the like"
         return "a mapping belongs here", "write its keys below it, or remove the key"
     if kind == "tuple_type":
         return "a list belongs here", "write [ ] around the values, or each behind a -"

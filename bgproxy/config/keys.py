@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema
+
 from bgproxy.config.schema import FileSection
 
 ANY_NAME = "*"
@@ -34,9 +36,17 @@ class KeyInfo:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a configuration file, for editors."""
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": GenerateJsonSchema.schema_dialect,
         "title": "bgproxy configuration",
-    } | FileSection.model_json_schema()
+        **FileSection.model_json_schema(schema_generator=_WithoutTitles),
+    }
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    """Leaves out titles that only repeat the key."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
 
 
 @cache
@@ -65,10 +75,11 @@ def _walk(
 
 def _inner(given: dict[str, Any], definitions: dict[str, Any]) -> tuple[Pattern, dict[str, Any]]:
     """The section that a key leads to, and the step to it."""
-    if "$ref" in given:
-        return (), definitions[given["$ref"].rpartition("/")[2]]
+    for shape in (given, *given.get("anyOf", ())):
+        if "$ref" in shape:
+            return (), definitions[shape["$ref"].rpartition("/")[2]]
     for part, step in (("items", ANY_ITEM), ("additionalProperties", ANY_NAME)):
-        if isinstance(given.get(part), dict) and "$ref" in given[part]:
+        if isinstance(given.get(part), dict):
             return (step,), _inner(given[part], definitions)[1]
     return (), {}
 

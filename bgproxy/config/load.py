@@ -20,7 +20,9 @@ from bgproxy.errors import ConfigError, Fault
 
 MAX_BYTES = 4 * 1024 * 1024
 
-_MINIMAL = 'services: {default: {environments: {blue: {backends: ["http://127.0.0.1:9001"]}, …}}}'
+_MINIMAL = (
+    "services: {default: {environments: {blue: {backends: [URL]}, green: {backends: [URL]}}}}"
+)
 
 
 def load_config(path: Path, env: Mapping[str, str]) -> Settings:

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic_core import core_schema
 
 from bgproxy.config.readers import Choice, Duration, Number, Reader, Scalar, Size, Text, refuse
 from bgproxy.config.sections import Many, Section, key
@@ -124,9 +125,21 @@ class TokenSection(Section):
         return Token(self.name or f"token-{number}", self.role, self.token)
 
 
-def _token_from_text(given: object) -> object:
+class TextOrToken:
     """A plain text among the tokens is an admin's."""
-    return {"token": given, "role": Scalar(Role.ADMIN)} if isinstance(given, Scalar) else given
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self._token, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
+
+    def _token(self, given: object) -> object:
+        return {"token": given, "role": Scalar(Role.ADMIN)} if isinstance(given, Scalar) else given
 
 
 class AdminSection(Section):
@@ -137,7 +150,7 @@ class AdminSection(Section):
         "Where the admin API is served, in the forms of `proxy.listen`. Whoever can open a unix "
         "socket of it is an admin; its mode is 0600.",
     )
-    tokens: tuple[Annotated[TokenSection, BeforeValidator(_token_from_text)], ...] = key(
+    tokens: tuple[Annotated[TokenSection, TextOrToken()], ...] = key(
         (),
         "Keys to the admin API; none is possible on loopback addresses and unix sockets only. A "
         "plain text is an admin's.",

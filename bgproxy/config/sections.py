@@ -24,6 +24,7 @@ class Section(BaseModel):
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         shape = handler.resolve_ref_schema(handler(schema))
+        shape.pop("title", None)  # the class's name, which says nothing to an editor's user
         for name, field in cls.model_fields.items():
             for reader in field.metadata:
                 if isinstance(reader, (Reader, Many, Pairs)) and not field.is_required():

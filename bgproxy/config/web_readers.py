@@ -82,7 +82,9 @@ class BackendUrl(Reader):
         try:
             return Backend.parse(text)
         except ValueError as error:
-            refuse(str(error), f"write {self.what}")
+            problem, _, _ = str(error).partition(": write ")
+            problem += " is not a backend's address" * (problem == repr(text))
+            refuse(problem, f"write {self.what}")
 
     def json_schema(self) -> dict[str, Any]:
         """A string."""
@@ -113,7 +115,8 @@ class HostPattern(Reader):
 
     def json_schema(self) -> dict[str, Any]:
         """A string."""
-        return {"type": "string", "examples": ["*", "*.example.com", "shop.example.com"]}
+        wildcards = ["*", "*.example.com"] if self.takes_wildcards else []
+        return {"type": "string", "examples": [*wildcards, "shop.example.com"]}
 
 
 def _refuse_host(text: str, what: str) -> NoReturn:
@@ -291,8 +294,8 @@ class Pattern(Reader):
         return text
 
     def json_schema(self) -> dict[str, Any]:
-        """A regular expression."""
-        return {"type": "string", "format": "regex"}
+        """A string."""
+        return {"type": "string"}
 
 
 @dataclass(frozen=True, slots=True)

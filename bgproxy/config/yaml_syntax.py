@@ -17,6 +17,8 @@ _WORDS = {
     "did not find expected alphabetic or numeric character": "* and & need a name behind them",
     "found unexpected end of stream": "the closing quote is missing",
     "found unknown escape character": "this escape is not known",
+    "found incompatible YAML document": "this version of YAML is not known",
+    "found unknown directive name": "this directive is not known",
     "found undefined tag handle": "this tag is not known",
     "could not find expected ':'": "a ':' is missing",
     "did not find expected key": "a key was expected here",
@@ -28,12 +30,16 @@ _WORDS = {
 # The first whose word is in what the parser says, or whose characters stand at the place, helps.
 _REMEDIES_BY_PLACE = (
     ("${", 'put "${NAME}" in quotes where it stands inside { } or [ ]'),
-    ("[", 'put an address that begins with [ in quotes, as in "[::1]:8080"'),
+    ("[:", 'put an address that begins with [ in quotes, as in "[::1]:8080"'),
     ("*", 'put text that begins with * in quotes, as in "*.example.com"'),
     ("\t", "indent with spaces, not with tabs"),
 )
 _REMEDIES_BY_WORD = (
-    ("quoted scalar", "close the quotes; inside double quotes write \\\\ for a backslash"),
+    ("escape", "write \\\\ for a backslash, or use single quotes"),
+    ("quoted scalar", "close the quotes"),
+    ("directive", "remove the line"),
+    ("incompatible", "remove the line %YAML"),
+    ("tag", "remove the tag"),
     ("flow sequence", "separate values with commas and close the ["),
     ("flow mapping", "separate keys with commas and close the {"),
     ("mapping values", "put text that has ': ' in it in quotes; align the keys of one mapping"),
@@ -67,11 +73,11 @@ def syntax_fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
 
 
 def _place(text: str, line: int, column: int) -> str:
-    """The characters at a place, a ``$`` before it included."""
+    """The characters at a place, with a ``$`` or ``[`` right before it."""
     lines = text.splitlines()
     if line >= len(lines):
         return ""
-    begins = column - 1 if lines[line][max(0, column - 1) : column] == "$" else column
+    begins = column - 1 if column and lines[line][column - 1] in "$[" else column
     return lines[line][begins : begins + 2]
 
 
