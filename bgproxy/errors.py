@@ -2,7 +2,7 @@
 
 BgproxyError
 ├── ConfigError          a configuration that cannot be used, with all its faults
-├── ExchangeError        one request could not be carried through: whose side, which reason, which status
+├── ExchangeError        one request could not be carried through: side, reason, status
 │   ├── BadRequest       the client's bytes break a rule
 │   └── BadResponse      the backend's bytes break a rule
 ├── Refused              the control plane will not do what was asked, and why

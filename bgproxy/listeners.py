@@ -41,14 +41,14 @@ def open_listeners(addresses: tuple[Address, ...], workers: int) -> list[list[so
         StateError: naming the address that cannot be had, and why.
     """
     rows: list[list[socket.socket]] = [[] for _ in range(workers)]
-    try:
-        for address in addresses:
-            for row, sock in zip(rows, _open(address, workers), strict=True):
-                row.append(sock)
-    except OSError as error:
-        for sock in (sock for row in rows for sock in row):
-            sock.close()
-        raise StateError(f"cannot listen on {address}: {error.strerror or error}") from error
+    for address in addresses:
+        try:
+            sockets = _open(address, workers)
+        except OSError as error:
+            close_listeners(rows)
+            raise StateError(f"cannot listen on {address}: {error.strerror or error}") from error
+        for row, sock in zip(rows, sockets, strict=True):
+            row.append(sock)
     return rows
 
 

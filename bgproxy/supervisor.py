@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -82,7 +83,9 @@ class _Supervisor:
         finally:
             await journal.close()
 
-    async def _serve_with(self, journal, block, listeners):  # type: ignore[no-untyped-def]
+    async def _serve_with(
+        self, journal: Journal, block: Ledger, listeners: list[list[socket.socket]]
+    ) -> None:
         settings = self._settings
         fleet = Fleet(block, listeners)
         coordinator = Coordinator(settings, journal, fleet, self._events)
@@ -150,7 +153,7 @@ class _Supervisor:
         await stopping
 
 
-def _shown(sock) -> str:  # type: ignore[no-untyped-def]
+def _shown(sock: socket.socket) -> str:
     name = sock.getsockname()
     if isinstance(name, str):
         return f"unix:{name}"

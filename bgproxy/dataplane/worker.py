@@ -23,7 +23,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import uvloop
 
@@ -36,6 +36,7 @@ from bgproxy.state.ledger import Ledger
 from bgproxy.state.table import RoutingTable
 
 if TYPE_CHECKING:
+    from bgproxy.dataplane.connection import ClientConnection
     from bgproxy.dataplane.upstream import Upstream
     from bgproxy.domain.outcome import Reason
 
@@ -105,10 +106,10 @@ class Worker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def welcome(self, client: Downstream) -> bool:
+    def welcome(self, client: ClientConnection) -> bool:
         """Take a new client connection in; False when there are too many."""
         limits = self.routes.table.limits
-        self.connections.add(client)
+        self.connections.add(cast("Downstream", client))
         self.cells[self._slab + ledger.ACCEPTED] += 1
         count = self._per_client.get(client.client, 0) + 1
         self._per_client[client.client] = count
@@ -293,7 +294,7 @@ class Worker:
         """
         deadline = monotonic() + 1.0
         while any(_queued(sock) for sock in self._listeners) and monotonic() < deadline:
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # noqa: ASYNC110 - the kernel has no event for it
         await asyncio.sleep(0.01)
         for server in self._servers:
             server.close()

@@ -26,7 +26,7 @@ class Color(enum.StrEnum):
         return Color.GREEN if self is Color.BLUE else Color.BLUE
 
     @property
-    def index(self) -> int:
+    def index(self) -> int:  # type: ignore[override]  # a color is never searched
         """0 for blue, 1 for green: the place in pairs and in shared memory."""
         return 0 if self is Color.BLUE else 1
 
@@ -92,7 +92,7 @@ class Backend:
 
 
 def _split_authority(rest: str, text: str) -> tuple[str, int]:
-    """Split ``host:port`` or ``[v6]:port``; the port is required, as nothing sane is its default."""
+    """Split ``host:port`` or ``[v6]:port``; the port is required: no default would be sane."""
     if rest.startswith("["):
         host, closed, tail = rest[1:].partition("]")
         try:
