@@ -254,4 +254,6 @@ def _own_command() -> str:
     if shutil.which("bgproxy"):
         return "bgproxy"
     script = Path(sys.executable).with_name("bgproxy")
-    return str(script) if script.exists() else f"{sys.executable} -m bgproxy"
+    if not script.exists():
+        return f"{sys.executable} -m bgproxy"
+    return str(script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script)
