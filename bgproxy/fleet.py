@@ -222,7 +222,6 @@ class Fleet:
                 *("-m", "bgproxy.dataplane.worker", arguments.to_json()),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(self._ledger.fd, theirs.fileno(), *fds),
-                start_new_session=True,
             )
         reader, writer = await asyncio.open_connection(sock=ours)
         worker = WorkerProcess(index, process, writer)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import socket
 import struct
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from bgproxy.errors import StateError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from bgproxy.config.settings import Address
 
 _BACKLOG = 4096
+_PATIENCE_SECONDS = 2.0
 _SO_ATTACH_FILTER = 26
 # Classic BPF over the TCP header: A = flags; a SYN without ACK (a new attempt) is dropped.
 _DROP_NEW_ATTEMPTS = (
@@ -43,13 +46,25 @@ def open_listeners(addresses: tuple[Address, ...], workers: int) -> list[list[so
     rows: list[list[socket.socket]] = [[] for _ in range(workers)]
     for address in addresses:
         try:
-            sockets = _open(address, workers)
+            sockets = _open_patiently(address, workers)
         except OSError as error:
             close_listeners(rows)
             raise StateError(f"cannot listen on {address}: {error.strerror or error}") from error
         for row, sock in zip(rows, sockets, strict=True):
             row.append(sock)
     return rows
+
+
+def _open_patiently(address: Address, workers: int) -> list[socket.socket]:
+    """Open an address, giving the workers of a proxy that was just killed time to let it go."""
+    deadline = monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return _open(address, workers)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or monotonic() > deadline:
+                raise
+        sleep(0.05)
 
 
 def _open(address: Address, workers: int) -> list[socket.socket]:

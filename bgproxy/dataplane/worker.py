@@ -293,8 +293,10 @@ class Worker:
         so the queues only shrink; closing one that is not empty would reset its clients.
         """
         deadline = monotonic() + 1.0
-        while any(_queued(sock) for sock in self._listeners) and monotonic() < deadline:
-            await asyncio.sleep(0.005)  # noqa: ASYNC110 - the kernel has no event for it
+        while (  # noqa: ASYNC110 - the kernel has no event for it
+            any(_queued(sock) for sock in self._listeners) and monotonic() < deadline
+        ):
+            await asyncio.sleep(0.005)
         await asyncio.sleep(0.01)
         for server in self._servers:
             server.close()
