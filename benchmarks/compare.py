@@ -76,14 +76,14 @@ def measure(running: Running, peer: str, workload: Workload, plan: Plan) -> Samp
     """One workload through one proxy, once.
 
     Raises:
-        RuntimeError: when requests failed: such a measurement says nothing.
+        RuntimeError: when requests failed or a process died: such a measurement says nothing.
     """
     send(workload, running.port, connections=plan.connections, seconds=plan.warm_up, core=LOAD_CORE)
     before = running.server.cpu_time()
     load = send(
         workload, running.port, connections=plan.connections, seconds=plan.seconds, core=LOAD_CORE
     )
-    used = running.server.cpu_time() - before
+    used = running.server.cpu_time().since(before)
     if load.failed or not load.requests:
         raise RuntimeError(f"{peer}, {workload.name}: {load.failed} requests failed")
     return Sample(

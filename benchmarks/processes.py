@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ START_TIMEOUT = 20.0
 STOP_TIMEOUT = 5.0
 """Seconds that a server has to end after TERM before it is killed."""
 
-_STATE, _SESSION, _STIME = 0, 3, 12  # fields 3, 6 and 15 of proc(5), counted from the third
+_STATE, _PARENT, _SESSION, _STIME = 0, 1, 3, 12  # fields of proc(5), counted from the third
 
 
 def pinned(command: Sequence[str], core: int) -> list[str]:
@@ -41,13 +41,24 @@ class CpuTime:
     """Seconds of processor time: all of it, and the part spent in the kernel.
 
     `total` is the scheduler's own count in nanoseconds; `system` comes in ticks of 10 ms.
+    `processes` are those that were counted: what one that died has used is not known any more.
     """
 
     total: float
     system: float
+    processes: frozenset[int]
 
-    def __sub__(self, earlier: CpuTime) -> CpuTime:
-        return CpuTime(self.total - earlier.total, self.system - earlier.system)
+    def since(self, earlier: CpuTime) -> CpuTime:
+        """What was used after `earlier`.
+
+        Raises:
+            RuntimeError: when a process came or went between: the difference would be wrong.
+        """
+        if self.processes != earlier.processes:
+            went, came = earlier.processes - self.processes, self.processes - earlier.processes
+            raise RuntimeError(f"processes changed: {set(went)} went, {set(came)} came")
+        total, system = self.total - earlier.total, self.system - earlier.system
+        return CpuTime(total, system, self.processes)
 
 
 class Server:
@@ -88,12 +99,10 @@ class Server:
 
     def cpu_time(self) -> CpuTime:
         """What all processes have used so far."""
-        total = system = 0.0
-        for pid in self._members():
-            with contextlib.suppress(OSError):
-                total += _run_time(pid)
-                system += int(_stat(pid)[_STIME]) / os.sysconf("SC_CLK_TCK")
-        return CpuTime(total, system)
+        processes = frozenset(self._members())
+        total = sum(map(_run_time, processes))
+        ticks = sum(int(_stat(pid)[_STIME]) for pid in processes)
+        return CpuTime(total, ticks / os.sysconf("SC_CLK_TCK"), processes)
 
     def peak_memory_bytes(self) -> int:
         """The sum of the processes' highest resident sizes; what they share counts for each."""
@@ -111,7 +120,7 @@ class Server:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_TIMEOUT)
-        while left := list(self._members()):
+        while left := self._members():
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -119,14 +128,28 @@ class Server:
             time.sleep(0.01)
         self._process.wait()
 
-    def _members(self) -> Iterator[int]:
-        """Every process of the session that runs; the dead who wait for their parent do not."""
+    def _members(self) -> set[int]:
+        """Every process that runs and is of the session or descends from one that is.
+
+        The dead who only wait for their parent do not count.
+        """
+        origins: dict[int, tuple[int, int]] = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal():
                 with contextlib.suppress(OSError):
                     stat = _stat(int(entry.name))
-                    if int(stat[_SESSION]) == self._process.pid and stat[_STATE] not in "ZX":
-                        yield int(entry.name)
+                    if stat[_STATE] not in "ZX":
+                        origins[int(entry.name)] = int(stat[_PARENT]), int(stat[_SESSION])
+        members: set[int] = set()
+        while True:
+            more = {
+                pid
+                for pid, (parent, session) in origins.items()
+                if session == self._process.pid or parent in members
+            }
+            if more == members:
+                return members
+            members = more
 
 
 def _stat(pid: int) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.compare import main
 from benchmarks.light_backend import ANSWERS, SMALL, LightBackend
 from benchmarks.peers import PEERS
-from benchmarks.processes import Server, free_port
+from benchmarks.processes import CpuTime, Server, free_port
 from benchmarks.report import Report, Sample
 from benchmarks.workloads import WORKLOADS
 
@@ -57,6 +57,14 @@ def _is_dead(pid: int) -> bool:
         return ") Z " in Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return True
+
+
+def test_cpu_time_refuses_a_difference_when_a_process_is_gone():
+    """What a dead worker used is lost; a figure without it would flatter."""
+    before = CpuTime(5.0, 1.0, frozenset({1, 2}))
+    assert CpuTime(7.5, 2.0, frozenset({1, 2})).since(before).total == 2.5
+    with pytest.raises(RuntimeError, match="2"):
+        CpuTime(6.0, 1.0, frozenset({1})).since(before)
 
 
 def test_a_server_that_ends_at_once_is_reported_with_what_it_said(tmp_path: Path):

@@ -31,7 +31,7 @@ def demo():
             "demo",
             "--listen",
             addresses[0],
-            "--admin",
+            "--admin-listen",
             addresses[1],
         ],
         stdout=subprocess.PIPE,
