@@ -50,7 +50,7 @@ def _fail(message: str, status: int) -> None:
 @shared_options(with_environment=True)
 @click.version_option(__version__, prog_name="bgproxy")
 @click.pass_context
-def main(context: click.Context, **shared: Any) -> None:
+def main(context: click.Context, /, **shared: Any) -> None:
     """A blue-green reverse proxy: switch a service between two environments, losing nothing."""
     context.obj = shared
     if os.environ.get("NO_COLOR"):

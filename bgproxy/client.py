@@ -110,6 +110,7 @@ class VerificationDocument(TypedDict):
     """What the configured checks found."""
 
     passed: bool
+    environment: str
     checks: list[dict[str, Any]]
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from bgproxy.config.settings import Address, AdminSettings, Role, Token
 from bgproxy.controlplane.events import Event, EventHub
@@ -54,6 +54,7 @@ class FakeOperations:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.called = asyncio.Event()
         self.refusal: Refused | None = None
         self.gate: asyncio.Event | None = None
         self.looks: list[dict[str, Any]] = [deployment()]
@@ -133,6 +134,7 @@ class FakeOperations:
     async def _change(self, what: str, name: str, asked: dict[str, Any]) -> None:
         self.service(name)
         self.calls.append((what, asked))
+        self.called.set()
         if self.gate is not None:
             await self.gate.wait()
         if self.refusal is not None:
@@ -191,7 +193,7 @@ class Admin:
         )
         return done.result(10)
 
-    async def __aenter__(self) -> Admin:
+    async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
         self.urls = await self.server.start()
         return self

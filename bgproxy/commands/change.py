@@ -147,10 +147,10 @@ def verify(session: Session, environment: str | None) -> None:
     if session.is_json:
         session.print_json(result)
     else:
-        named = f"{result['environment']}: " if "environment" in result else ""
         word = "passed" if result["passed"] else "FAILED"
         lines = text.check_lines(result["checks"])
-        click.echo("\n".join([f"{named}{word}, {len(lines)} checks", *lines]))
+        head = f"{result['environment']}: {word}, {text.counted(len(lines), 'check')}"
+        click.echo("\n".join([head, *lines]))
     if not result["passed"]:
         sys.exit(1)
 

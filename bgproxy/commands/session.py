@@ -92,6 +92,7 @@ def client_command(function: _Command) -> _Command:
     @functools.wraps(function)
     def command(
         context: click.Context,
+        /,
         *args: Any,
         admin: str | None,
         token: str | None,
@@ -101,7 +102,9 @@ def client_command(function: _Command) -> _Command:
     ) -> Any:
         own = {"admin": admin, "token": token, "service": service, "is_json": is_json}
         of_group = context.obj or {}
-        given = {key: of_group.get(key) if value is None else value for key, value in own.items()}
+        given: dict[str, Any] = {
+            key: of_group.get(key) if value is None else value for key, value in own.items()
+        }
         try:
             client = AdminClient(given["admin"] or DEFAULT_ADMIN, token=given["token"] or "")
         except ValueError as error:

@@ -41,7 +41,7 @@ def service_lines(service: ServiceDocument) -> list[str]:
     if (bake := service["bake"]) is not None:
         lines.append(f"  {bake_news(bake)}")
     for color in ("blue", "green"):
-        environment: EnvironmentDocument = service["environments"][color]  # type: ignore[literal-required]
+        environment: EnvironmentDocument = service["environments"][color]
         lines += _environment_lines(color, environment, is_live=color == service["active"])
     return lines
 
@@ -56,7 +56,8 @@ def _environment_lines(color: str, environment: EnvironmentDocument, *, is_live:
         health = click.style(health, fg="red" if is_live else "yellow", bold=True)
     line = (
         f"  {environment_name(color)}{' ' * (6 - len(color))} {state}  {release}  {health}  "
-        f"{environment['in_flight']} in flight  {environment['requests_total']:,} requests  "
+        f"{environment['in_flight']} in flight  "
+        f"{counted(environment['requests_total'], 'request')}  "
         f"{errors(environment)}"
     )
     lines = [line]
@@ -70,8 +71,8 @@ def _environment_lines(color: str, environment: EnvironmentDocument, *, is_live:
 def drain_news(drain: DrainDocument) -> str:
     """How far a drain is."""
     return (
-        f"draining {drain['environment']}: {drain['requests']} requests and {drain['tunnels']} "
-        f"tunnels in flight, {drain['seconds']:.1f} s since the switch"
+        f"draining {drain['environment']}: {counted(drain['requests'], 'request')} and "
+        f"{counted(drain['tunnels'], 'tunnel')} in flight, {drain['seconds']:.1f} s after the switch"
     )
 
 
@@ -103,7 +104,7 @@ def _answers(backend: BackendDocument) -> str:
 def errors(environment: EnvironmentDocument) -> str:
     """Errors of an environment, as a count and a share."""
     failed, total = environment["errors_total"], environment["requests_total"]
-    text = f"{failed:,} errors" + (f" ({failed / total:.2%})" if failed and total else "")
+    text = counted(failed, "error") + (f" ({failed / total:.2%})" if failed and total else "")
     return click.style(text, fg="red") if failed else text
 
 
@@ -124,6 +125,11 @@ def deployment_rows(deployments: Iterable[DeploymentDocument]) -> list[str]:
         for one in deployments
     )
     return table([header, *rows])
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, in the plural where it is one."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -150,6 +156,8 @@ def verdict(deployment: DeploymentDocument, wait: str) -> str:
         return f"{where}{target}{release} was superseded by a later deployment"
     text = f"{where}{target}{release} is live, generation {deployment['generation']}"
     old = deployment["from"]
+    if deployment["kind"] != "switch":
+        return f"{text} again; {old} {'is drained' if deployment['drained_at'] else 'drains'}"
     if outcome in ("passed", "inconclusive"):
         word = "the bake passed" if outcome == "passed" else "the bake saw too little to judge"
         return f"{text}; {word}; {old} may be stopped"

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from bgproxy.config.settings import Role
 from bgproxy.controlplane import schemas
@@ -24,7 +25,6 @@ from bgproxy.domain.model import Color
 from bgproxy.errors import Refused
 
 Document = dict[str, Any]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)

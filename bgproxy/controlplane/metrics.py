@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -276,6 +283,7 @@ class Metrics:
     ) -> None:
         self.ledger = ledger
         self.table = table
+        disable_created_metrics()  # series of start times, which nobody asked for
         self._registry = CollectorRegistry(auto_describe=False)
         self._collector = _ReadingCollector()
         self._registry.register(self._collector)

@@ -206,6 +206,7 @@ class VerificationDocument(_Answer):
     """What the configured checks found."""
 
     passed: bool
+    environment: ColorName
     checks: list[dict[str, Any]]
 
 

@@ -30,7 +30,7 @@ MAX_CONNECTIONS = 1024
 IDLE_TIMEOUT = 15.0
 """Seconds in which a head must be complete, from the connection's start or the last answer."""
 
-_STOP_TIMEOUT = 2.0
+_STOP_TIMEOUT = 1.0
 _BACKLOG = 512
 
 

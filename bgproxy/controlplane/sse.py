@@ -54,8 +54,12 @@ class EventStreams:
             await response.prepare(request)
             await self._write(response, b"retry: 2000\n\n")
             await self._relay(subscription, response)
-        except (ConnectionError, TimeoutError):
-            pass  # the subscriber went away or does not read
+        except ConnectionError:
+            pass  # the subscriber went away
+        except TimeoutError:
+            # It does not read. An orderly close would wait for it to take what is buffered.
+            if request.transport is not None:
+                request.transport.abort()
         finally:
             self.open -= 1
             subscription.close()

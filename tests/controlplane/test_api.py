@@ -255,8 +255,7 @@ async def test_a_client_that_goes_away_does_not_end_its_change(admin: Admin) -> 
     )
     _, first = await _connect(admin)
     first.write(request)
-    while not admin.operations.calls:
-        await asyncio.sleep(0)
+    await admin.operations.called.wait()
     first.transport.abort()
     reader, second = await _connect(admin)
     second.write(request)
@@ -384,8 +383,7 @@ async def test_stopping_ends_waits_and_streams(admin: Admin, http: aiohttp.Clien
     admin.operations.gate = asyncio.Event()
     waiting = asyncio.ensure_future(http.post(SWITCH, json={"wait": "finished"}))
     stream = await http.get("/v1/events")
-    while not admin.operations.calls:
-        await asyncio.sleep(0)
+    await admin.operations.called.wait()
     async with asyncio.timeout(10):
         await admin.server.stop()
         with pytest.raises(aiohttp.ClientError):

@@ -113,12 +113,11 @@ async def test_a_token_may_be_stored_as_its_digest() -> None:
 
 async def test_too_many_wrong_tokens_are_slowed_down(http: aiohttp.ClientSession) -> None:
     """After twenty the answer is 429; a right token from this machine still gets through."""
-    statuses = []
+    answers = []
     for _ in range(22):
         async with http.get("/v1/services", headers={"Authorization": "Bearer x"}) as response:
-            statuses.append(response.status)
-    assert statuses == [401] * 20 + [429] * 2
-    assert int(response.headers["Retry-After"]) >= 1
+            answers.append((response.status, int(response.headers.get("Retry-After", 0)) >= 1))
+    assert answers == [(401, False)] * 20 + [(429, True)] * 2
     async with http.get("/v1/services", headers=_bearer(Role.READ)) as response:
         assert response.status == 200
 
