@@ -52,19 +52,17 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Write a duration in the largest unit that needs no decimals, else in seconds.
+    """Write a duration in the largest unit that needs no decimals; else in seconds with them.
 
     Args:
         seconds: at least 0, finite.
     """
     exact = Decimal(repr(float(seconds)))
-    if not exact:
-        return "0s"
-    for unit in ("h", "m", "s", "ms"):
+    for unit in ("h", "m", "s") if exact >= 1 else ("ms",):
         count = exact / _DURATION_UNITS[unit]
-        if count == count.to_integral_value() and count * _DURATION_UNITS[unit] == exact:
-            return f"{count:f}".partition(".")[0] + unit
-    return f"{exact:f}s"
+        if exact and count == int(count) and count * _DURATION_UNITS[unit] == exact:
+            return f"{int(count)}{unit}"
+    return f"{exact:f}s" if exact else "0s"
 
 
 def parse_size(text: str) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from bgproxy.config.faults import fault_at
-from bgproxy.config.settings import MAX_BACKENDS, Address, Settings
+from bgproxy.config.settings import MAX_BACKENDS, Address, AdminSettings, ProxySettings, Settings
 from bgproxy.config.yaml_nodes import Node
 from bgproxy.domain.model import COLORS, RollbackPolicy, RollbackRule, Service
 from bgproxy.errors import Fault
@@ -40,8 +40,13 @@ def check(settings: Settings, root: Node) -> tuple[list[Fault], list[Fault]]:
 
 
 def _clashing_listeners(settings: Settings) -> Iterator[Finding]:
+    sides = [
+        ("proxy", settings.proxy.listen, ProxySettings().listen),
+        ("admin", settings.admin.listen, AdminSettings().listen),
+    ]
+    sides.sort(key=lambda side: side[1] != side[2])  # a default is nobody's fault
     taken: list[tuple[str, Address]] = []
-    for side, addresses in (("proxy", settings.proxy.listen), ("admin", settings.admin.listen)):
+    for side, addresses, _ in sides:
         for index, address in enumerate(addresses):
             for where, other in taken:
                 if address.clashes_with(other):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import textwrap
 from collections.abc import Iterable, Iterator
 
 from bgproxy.config.settings import AdminSettings, ProxySettings, Settings
 from bgproxy.domain.model import (
     COLORS,
-    Backend,
     Color,
-    Environment,
     RollbackMode,
     RollbackPolicy,
     RollbackRule,
@@ -18,7 +16,8 @@ from bgproxy.domain.model import (
 )
 from bgproxy.units import format_duration, format_share, format_size
 
-_WIDTH = 12
+_COLUMN = 13
+_WIDTH = 100
 
 
 def describe(settings: Settings) -> str:
@@ -37,16 +36,16 @@ def describe(settings: Settings) -> str:
     return "\n".join(lines)
 
 
-def backends_fingerprint(environment: Environment) -> str:
-    """A text that changes when the file's value for an environment does, and only then.
-
-    Backends set through the API stay as long as this text is the one they were set under.
-    """
-    return json.dumps([[backend.url for backend in environment.backends], environment.release])
-
-
 def _line(what: str, text: str, indent: int = 0) -> str:
-    return f"{' ' * indent}{what:<{_WIDTH - indent}}{text}"
+    """A word, then what is said about it, in a column of its own."""
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=f"{' ' * indent}{what}".ljust(_COLUMN),
+        subsequent_indent=" " * _COLUMN,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _listed(words: Iterable[object], nothing: str = "none") -> str:
@@ -87,7 +86,7 @@ def _service(service: Service) -> Iterator[str]:
         yield _line(color.value, _environment(service, color), 2)
     times = service.timeouts
     yield _line(
-        "times out",
+        "time-outs",
         f"connect {format_duration(times.connect)}, answer {format_duration(times.response)}, "
         f"request head {format_duration(times.request_head)}, "
         f"idle client {format_duration(times.idle)}",
@@ -101,10 +100,10 @@ def _service(service: Service) -> Iterator[str]:
 
 def _environment(service: Service, color: Color) -> str:
     environment = service.environment(color)
-    release = f" runs {environment.release}" if environment.release else ""
+    release = f", runs {environment.release}" if environment.release else ""
     active = ", active at the very first start" if color is service.active else ""
-    urls: tuple[Backend, ...] = environment.backends
-    return f"{_listed((backend.url for backend in urls), 'no backend yet')}{release}{active}"
+    urls = (backend.url for backend in environment.backends)
+    return f"{_listed(urls, 'no backend yet')}{release}{active}"
 
 
 def _health(service: Service) -> str:
@@ -126,12 +125,12 @@ def _switch(service: Service) -> str:
     policy = service.switch
     checks = service.verify.checks
     return (
-        f"when {format_share(policy.min_healthy)} of the target are healthy (waits "
-        f"{format_duration(policy.ready_timeout)}) and "
+        f"when {format_share(policy.min_healthy)} of the target's backends are healthy, waiting "
+        f"{format_duration(policy.ready_timeout)} for that; "
         + (
-            f"these checks pass: {_listed(check.name for check in checks)}"
+            f"after these checks: {_listed(check.name for check in checks)}"
             if checks
-            else "no check"
+            else "no checks"
         )
     )
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bgproxy.config.keys import all_keys, keys_of, pattern_of
 from bgproxy.config.readers import did_you_mean, one_of
-from bgproxy.config.yaml_nodes import ListNode, MapNode, Mark, Node
+from bgproxy.config.yaml_nodes import ListNode, MapNode, Mark, Node, ScalarNode
 from bgproxy.errors import Fault
 
 Path = tuple[str | int, ...]
@@ -69,8 +69,8 @@ def fault_at(
             mark = key_mark if at_key and is_last else node.mark
         elif isinstance(node, ListNode | MapNode):
             node = None
-        elif node is not None and isinstance(part, int):
-            continue  # one value that stands for a list of one
+        elif isinstance(node, ScalarNode) or isinstance(part, int):
+            continue  # one value stands for a list or a mapping, or a default does
         shown.append(str(part))
     return Fault(".".join(shown), problem, remedy, line=mark.line, column=mark.column)
 
@@ -102,7 +102,7 @@ def _words(kind: str, path: Path, facts: dict[str, Any]) -> tuple[str, str]:
     if kind == "too_short":
         return "there is nothing in it", "name at least one"
     assert kind == "too_long", kind  # whatever else the schema may come to cause belongs above
-    return f"there are {facts['actual_length']} of them", f"at most {facts['max_length']} can be"
+    return "there are too many of them", f"at most {facts['max_length']} can be"
 
 
 def _known_instead(path: Path) -> str:

@@ -64,7 +64,7 @@ def _walk(
         yield (
             (*prefix, name),
             KeyInfo(
-                given.get("description", ""),
+                given.get("description") or inner.get("description", ""),
                 given.get("default"),
                 name in shape.get("required", ()),
                 "properties" in inner,

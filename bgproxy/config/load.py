@@ -39,8 +39,11 @@ def load_config(path: Path, env: Mapping[str, str]) -> Settings:
     try:
         return _load(path, env)
     except ConfigError as error:
-        faults = sorted(error.faults, key=lambda fault: (fault.line, fault.column))
-        raise ConfigError([replace(fault, file=str(path)) for fault in faults]) from None
+        once: dict[tuple[int, int, str], Fault] = {}
+        for fault in sorted(error.faults, key=lambda fault: (fault.line, fault.column)):
+            # What an alias stands for is read in several places, but wrong in one.
+            once.setdefault((fault.line, fault.column, fault.problem), fault)
+        raise ConfigError([replace(fault, file=str(path)) for fault in once.values()]) from None
 
 
 def _load(path: Path, env: Mapping[str, str]) -> Settings:

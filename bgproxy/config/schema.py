@@ -108,7 +108,7 @@ class ProxySection(Section):
 class TokenSection(Section):
     """A key to the admin API."""
 
-    name: Annotated[str, Name()] = key(
+    name: Annotated[str, Name(is_optional=True)] = key(
         "", "Who uses it, for the history; `token-1` and so on where it is not given."
     )
     role: Annotated[Role, Choice(Role)] = key(

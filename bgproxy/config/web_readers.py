@@ -109,7 +109,7 @@ class HostPattern(Reader):
         if self.takes_wildcards and name == "*":
             return name
         plain = name.removeprefix("*.") if self.takes_wildcards else name
-        if not (_HOST.fullmatch(plain) and len(plain) <= 253) and not _is_bracketed_address(plain):
+        if not (_HOST.fullmatch(plain) and len(plain) <= 253) and not _is_bracketed_address(name):
             _refuse_host(text, self.what)
         return name
 
@@ -123,7 +123,7 @@ def _refuse_host(text: str, what: str) -> NoReturn:
     """Say what is wrong with a host name, or is most likely to be."""
     if not text.isascii():
         refuse(f"{text!r} is not ASCII", f"write its punycode form{_punycode(text)}")
-    if re.fullmatch(r".+:[0-9]+", text):
+    if re.fullmatch(r"([^\[:]+|\[.*\]):[0-9]+", text):
         refuse(f"{text!r} has a port", "write the name alone: every port is served alike")
     refuse(f"{text!r} is not a host name", f"write {what}")
 
@@ -300,13 +300,19 @@ class Pattern(Reader):
 
 @dataclass(frozen=True, slots=True)
 class Name(Reader):
-    """A name that is fit for paths and labels."""
+    """A name that is fit for paths and labels.
+
+    Args:
+        is_optional: an empty one is taken, too.
+    """
+
+    is_optional: bool = False
 
     what: ClassVar[str] = "a name"
 
     def read(self, text: str) -> str:
         """The text itself."""
-        if not _NAME.fullmatch(text):
+        if not _NAME.fullmatch(text) and not (self.is_optional and not text):
             refuse(
                 f"{text!r} cannot be a name here",
                 "write up to 63 letters, digits, hyphens, underscores and dots",

@@ -15,6 +15,7 @@ _WORDS = {
     "found character that cannot start any token": "no value can begin with this character",
     "mapping values are not allowed in this context": "a key with a value cannot stand here",
     "did not find expected alphabetic or numeric character": "* and & need a name behind them",
+    "exceeded maximum nesting depth": "this is nested too deep",
     "found unexpected end of stream": "the closing quote is missing",
     "found unknown escape character": "this escape is not known",
     "found incompatible YAML document": "this version of YAML is not known",
@@ -37,6 +38,7 @@ _REMEDIES_BY_PLACE = (
 _REMEDIES_BY_WORD = (
     ("escape", "write \\\\ for a backslash, or use single quotes"),
     ("quoted scalar", "close the quotes"),
+    ("nesting depth", "nest less"),
     ("directive", "remove the line"),
     ("incompatible", "remove the line %YAML"),
     ("tag", "remove the tag"),
@@ -57,8 +59,8 @@ def syntax_fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
         text: what was parsed.
     """
     context, problem = error.context or "", error.problem or "this is not YAML"
-    begins_it = "quoted scalar" in context or "alias" in context or "anchor" in context
-    mark = error.context_mark if begins_it and error.context_mark else error.problem_mark
+    began_there = any(word in context for word in ("quoted scalar", "alias", "anchor", "directive"))
+    mark = (error.context_mark if began_there else None) or error.problem_mark
     if mark is None:
         return Fault("", problem, _REMEDY, line=1, column=1)
     began = (error.context_mark or mark).line + 1
@@ -66,24 +68,23 @@ def syntax_fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
     return Fault(
         "",
         said.format(line=began) if said else problem,
-        _remedy(f"{context} {problem}", _place(text, mark.line, mark.column)),
+        _remedy(f"{context} {problem}", _places(text, mark.line, mark.column)),
         line=mark.line + 1,
         column=mark.column + 1,
     )
 
 
-def _place(text: str, line: int, column: int) -> str:
-    """The characters at a place, with a ``$`` or ``[`` right before it."""
-    lines = text.splitlines()
+def _places(text: str, line: int, column: int) -> tuple[str, str]:
+    """The character at a place with the one before it, and alone."""
+    lines = text.split("\n")
     if line >= len(lines):
-        return ""
-    begins = column - 1 if column and lines[line][column - 1] in "$[" else column
-    return lines[line][begins : begins + 2]
+        return ("", "")
+    return lines[line][max(0, column - 1) : column + 1], lines[line][column : column + 1]
 
 
-def _remedy(said: str, place: str) -> str:
+def _remedy(said: str, places: tuple[str, str]) -> str:
     for characters, remedy in _REMEDIES_BY_PLACE:
-        if place.startswith(characters):
+        if characters in places:
             return remedy
     return next((remedy for word, remedy in _REMEDIES_BY_WORD if word in said), _REMEDY)
 
