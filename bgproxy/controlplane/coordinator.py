@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
 
 _FIRST_LOOK_UP = 2.0
 """Seconds that the start waits for names; a service whose names are late starts without them."""
+
+_LAST_MOVE = 5.0
+"""Seconds that `stop` waits for pointers on their way to disk."""
 
 _WAITS = ("applied", "drained", "finished")
 
@@ -148,8 +152,10 @@ class Coordinator:
         for timer in self._pauses.values():
             timer.cancel()
         # A pointer on its way to disk must also become live; after that none may move any more.
-        for service in self._registry.services.values():
-            await service.moving.acquire()
+        with contextlib.suppress(TimeoutError):  # a disk that hangs must not hold up the end
+            async with asyncio.timeout(_LAST_MOVE):
+                for service in self._registry.services.values():
+                    await service.moving.acquire()
         await self._tasks.stop()
         await self._sampler.stop()
         await self._probes.stop()

@@ -191,7 +191,7 @@ class Journal:
                 batch, self._next = self._next, _Batch()
                 try:
                     await self._run(partial(self._commit, batch.changes))
-                except StateError as error:
+                except Exception as error:  # whatever it is, nobody may wait for ever
                     self.trouble = str(error)
                     self._give_back(batch, error)
                     return
@@ -208,7 +208,7 @@ class Journal:
             elif self._next.changes:
                 self._start_in(_RETRY)
 
-    def _give_back(self, batch: _Batch, error: StateError) -> None:
+    def _give_back(self, batch: _Batch, error: Exception) -> None:
         """A transaction failed: tell who waits, keep for another try what nobody waits for.
 
         Only what a better moment can help is tried again (a full disk, say), or one change that

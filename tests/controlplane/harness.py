@@ -13,6 +13,7 @@ from typing import Any, cast
 from bgproxy.config.settings import Settings
 from bgproxy.controlplane.coordinator import Coordinator
 from bgproxy.controlplane.events import Event, EventHub
+from bgproxy.controlplane.registry import ServiceEntry
 from bgproxy.domain.model import (
     Backend,
     Color,
@@ -189,12 +190,31 @@ class ControlPlane:
         await self.journal.close()
         self.fleet.ledger.close()
 
+    async def crash(self) -> None:
+        """End as `kill -9` would: what is not on disk by now is lost."""
+        await self.coordinator._tasks.stop()
+        self.journal._next.changes.clear()
+        self.journal.write_later = lambda *changes: None  # type: ignore[method-assign]
+        await self.stop()
+
     async def restart(self, service: Service | None = None) -> None:
         """Stop and start, with another configuration if one is given."""
         await self.stop()
         if service is not None:
             self.settings = settings_of(service)
         await self.start()
+
+    @property
+    def entry(self) -> ServiceEntry:
+        """The service's entry in the registry."""
+        return self.coordinator._registry.services["default"]
+
+    def second(self, number: int, *, ok: int = 0, failed: int = 0) -> None:
+        """Let one second pass for the judge, after the switch, with what it brought."""
+        bake = self.entry.watched and self.entry.watched.bake
+        assert bake
+        self.fleet.count(self.entry.slot, bake.color, ok=ok, failed=failed)
+        self.coordinator._sampler.sample(self.entry, bake.began + number)
 
     def service(self) -> dict[str, Any]:
         """The SERVICE document."""
@@ -212,10 +232,9 @@ class ControlPlane:
 
     async def until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The SERVICE document once it is so; looked at after every event and every probe."""
-        entry = self.coordinator._registry.services["default"]
         async with asyncio.timeout(10):
             while not holds(document := self.service()):
-                await entry.probed.wait()
+                await self.entry.probed.wait()
         return document
 
     async def until_healthy(self) -> None:
