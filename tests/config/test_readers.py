@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
@@ -128,12 +130,12 @@ def test_each_kind_refuses_the_rest_with_what_to_write(reader, text, problem, re
 def test_what_is_not_one_value_is_refused(given, problem):
     """A list, a mapping, or nothing: each reader says what it takes instead."""
     with pytest.raises(ValidationError, match=f"{problem}; write a whole number"):
-        TypeAdapter(Number()).validate_python(given)
+        TypeAdapter(Annotated[int, Number()]).validate_python(given)
 
 
 def test_a_quoted_empty_text_is_a_value():
     """Only what stands there without quotes can mean that there is none."""
-    assert TypeAdapter(Text()).validate_python(Scalar("", is_plain=False)) == ""
+    assert TypeAdapter(Annotated[str, Text()]).validate_python(Scalar("", is_plain=False)) == ""
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,10 @@ def test_the_example_has_every_key():
         for part in pattern:
             if part == ANY_ITEM:
                 return f"{pattern[-1]}:" in text
-            node = node.values.get("default" if part == ANY_NAME else part)
-            if node is None:
+            name = "default" if part == ANY_NAME else part
+            if not isinstance(node, MapNode) or name not in node.values:
                 return False
+            node = node.values[name]
         return True
 
     missing = [pattern for pattern in all_keys() if not has(pattern)]
