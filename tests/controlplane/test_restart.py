@@ -58,7 +58,7 @@ async def test_killed_between_commit_and_store(tmp_path: Path) -> None:
     """The committed pointer is put back, and the deployment goes on from there."""
     async with control_plane(tmp_path) as (plane, _, _):
 
-        def killed(*_: Any) -> None:
+        def killed(word: int, generation: int, color: Color) -> None:
             raise Killed
 
         plane.fleet.ledger.store_pointer = killed  # type: ignore[method-assign]
