@@ -72,7 +72,7 @@ def drain_news(drain: DrainDocument) -> str:
     """How far a drain is."""
     return (
         f"draining {drain['environment']}: {counted(drain['requests'], 'request')} and "
-        f"{counted(drain['tunnels'], 'tunnel')} in flight, {drain['seconds']:.1f} s after the switch"
+        f"{counted(drain['tunnels'], 'tunnel')} in flight, {drain['seconds']:.1f} s gone"
     )
 
 

@@ -283,7 +283,8 @@ class Metrics:
     ) -> None:
         self.ledger = ledger
         self.table = table
-        disable_created_metrics()  # series of start times, which nobody asked for
+        # Series of start times, which nobody asked for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry(auto_describe=False)
         self._collector = _ReadingCollector()
         self._registry.register(self._collector)
