@@ -9,9 +9,9 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from time import monotonic
-from bgproxy.config.settings import Address
 from typing import Any
 
+from bgproxy.config.settings import Address
 from bgproxy.domain.model import Color, ProxyLimits
 from bgproxy.fleet import Fleet
 from bgproxy.listeners import close_listeners, open_listeners
@@ -73,6 +73,12 @@ class Backend:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def stop_backends() -> None:
+    """Stop every backend that was started since."""
+    while _started:
+        await _started.pop().stop()
 
 
 class _Recording:
@@ -234,8 +240,7 @@ async def running(table: RoutingTable, *, workers: int = 1) -> AsyncIterator[Pro
         await fleet.stop(0.0, 0.0)
         close_listeners(listeners)
         ledger.close()
-        while _started:
-            await _started.pop().stop()
+        await stop_backends()
 
 
 def free_port() -> int:
