@@ -50,8 +50,12 @@ class Backend:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        try:
             await self._handler(_Recording(reader, self), writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        except asyncio.CancelledError:
+            writer.transport.abort()
         writer.close()
         self.closed += 1
         self.note()
@@ -70,9 +74,11 @@ class Backend:
     async def stop(self) -> None:
         """Close the listener and every connection."""
         self._server.close()
-        for task in list(self._tasks):
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks)
+        await self._server.wait_closed()
 
 
 async def stop_backends() -> None:

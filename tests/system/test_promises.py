@@ -151,7 +151,7 @@ async def test_killed_worker_costs_at_most_its_own_requests(tmp_path: Path) -> N
         load = Load(product.port, 16)
         await load.until_answers(200)
         before = (await product.service())["environments"]["blue"]["requests_total"]
-        victim = (await product.worker_pids())[0]
+        victim = product.worker_pids()[0]
         os.kill(victim, signal.SIGKILL)
         await product.until_logged("worker died")
         await load.until_answers(500)
@@ -159,7 +159,7 @@ async def test_killed_worker_costs_at_most_its_own_requests(tmp_path: Path) -> N
         assert load.refused == 0
         assert len(load.failures) <= 16, "no more than one request of each connection"
         assert load.slowest < 5
-        pids = await product.worker_pids()
+        pids = product.worker_pids()
         assert len(pids) == 2
         assert victim not in pids
         after = (await product.service())["environments"]["blue"]["requests_total"]
