@@ -61,24 +61,30 @@ def _clashing_listeners(settings: Settings) -> Iterator[Finding]:
 
 def _same_routes(services: tuple[Service, ...]) -> Iterator[Finding]:
     """Two services, or one of them twice, for the same host and path."""
-    owners: dict[tuple[str, str], str] = {}
+    owners: dict[tuple[str, str], tuple[str, int, int]] = {}
     for service in services:
         for host_index, host in enumerate(service.hosts):
             for path_index, path in enumerate(service.paths):
-                route = host, path.rstrip("/")
-                owner = owners.setdefault(route, service.name)
-                if owner != service.name:
-                    yield (
-                        ("services", service.name, "hosts", host_index),
-                        f"{host} with the path {path} leads to {owner} already",
-                        "give one of them another host or path",
-                    )
-                elif (host in service.hosts[:host_index]) and not path_index:
-                    yield (
-                        ("services", service.name, "hosts", host_index),
-                        f"{host} stands there twice",
-                        "remove one",
-                    )
+                here = service.name, host_index, path_index
+                first = owners.setdefault((host, path.rstrip("/")), here)
+                if first != here:
+                    yield _claimed_twice(service, here, first)
+
+
+def _claimed_twice(
+    service: Service, here: tuple[str, int, int], first: tuple[str, int, int]
+) -> Finding:
+    """A host and path that were claimed before; both as places: service, host, path."""
+    _, host_index, path_index = here
+    host, path = service.hosts[host_index], service.paths[path_index]
+    hosts: Path = ("services", service.name, "hosts", host_index)
+    if first[0] != service.name:
+        problem = f"{host} with the path {path} leads to {first[0]} already"
+        return hosts, problem, "give one of them another host or path"
+    if first[1] != host_index:
+        return hosts, f"{host} stands there twice", "remove one"
+    paths: Path = ("services", service.name, "paths", path_index)
+    return paths, f"{path} stands there twice", "remove one"
 
 
 def _too_many_backends(services: tuple[Service, ...]) -> Iterator[Finding]:

@@ -119,7 +119,11 @@ class Pairs:
     def __get_pydantic_json_schema__(
         self, _schema: core_schema.CoreSchema, _handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"type": "object", "additionalProperties": self.of.json_schema()}
+        return {
+            "type": "object",
+            "propertyNames": self.names.json_schema(),
+            "additionalProperties": self.of.json_schema(),
+        }
 
     def show(self, value: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
         """Write the pairs as they would stand in JSON."""

@@ -14,7 +14,8 @@ from bgproxy.domain.model import Backend
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}"
+_ONE_WORD = re.compile(_WORD)
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _FIELD_VALUE = re.compile(r"([\x21-\x7e\x80-\xff]([\t \x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 _STATUS = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
@@ -202,7 +203,7 @@ class FieldName(Reader):
 
     def read(self, text: str) -> str:
         """The text itself."""
-        if not _TOKEN.fullmatch(text):
+        if not _ONE_WORD.fullmatch(text):
             refuse(f"{text!r} is not a header field's name", "write letters, digits and hyphens")
         if self.is_sent and text.lower() in _FORBIDDEN_FIELDS:
             remedy = "use the key host instead" if text.lower() == "host" else "remove it"
@@ -211,7 +212,7 @@ class FieldName(Reader):
 
     def json_schema(self) -> dict[str, Any]:
         """A string."""
-        return {"type": "string"}
+        return {"type": "string", "pattern": f"^{_WORD}$"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,7 @@ class Method(Reader):
 
     def read(self, text: str) -> str:
         """The text itself."""
-        if not _TOKEN.fullmatch(text) or text != text.upper() or text in ("CONNECT", "TRACE"):
+        if not _ONE_WORD.fullmatch(text) or text != text.upper() or text in ("CONNECT", "TRACE"):
             refuse(f"{text!r} cannot be the method of a check", "write GET, POST or the like")
         return text
 

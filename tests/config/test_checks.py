@@ -72,6 +72,12 @@ def test_listeners_that_need_the_same_address_are_refused(text, where, problem):
             ("services.one.hosts.1", 6, 28),
             "a.example.com stands there twice",
         ),
+        (
+            "paths: [/a, /b, /a/]",
+            "active: blue",
+            ("services.one.paths.2", 6, 21),
+            "/a/ stands there twice",
+        ),
     ],
 )
 def test_a_host_and_path_lead_to_one_service(one, two, where, problem):

@@ -25,6 +25,7 @@ from bgproxy.config.yaml_syntax import syntax_fault
         ("a:\n  b: 1\n    c: 2\n", 3, 6, "cannot stand here", "align the keys"),
         ("a:\n  b: 1\n c: 2\n", 3, 2, "a key was expected here", "the same indentation"),
         ("- a\nb: 1\n", 2, 1, "a '-' was expected here", "the same indentation"),
+        ("a: 1\nb", 3, 1, "a ':' is missing", "write key: value"),
         ("a: 1\nb\n", 3, 1, "a ':' is missing", "write key: value"),
         ("x: 1\na: [1\nb: 2\n", 3, 2, "the list that begins in line 2", "close the ["),
         ("a: {x: 1\nb: 2\n", 2, 2, "the { of line 1 is not closed", "close the {"),
