@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import structlog
+
 from bgproxy.controlplane.registry import ServiceEntry
 from bgproxy.controlplane.tasks import Tasks
 from bgproxy.domain.baseline import BUCKET_SECONDS, BUCKETS, Tally, slow_in
@@ -15,6 +17,8 @@ from bgproxy.domain.model import COLORS, Color
 from bgproxy.domain.outcome import Reason, Side
 from bgproxy.domain.rollback import Judge, Verdict
 from bgproxy.state.ledger import DURATION_BOUNDS, Ledger, SeriesTotals
+
+_log = structlog.get_logger("bgproxy.bake")
 
 _MOST_POINTS = 240
 _SERVICES_AT_ONCE = 50
@@ -137,7 +141,10 @@ class Sampler:
         due = loop.time()
         while True:
             for number, service in enumerate(list(self._services()), 1):
-                self.sample(service, time.monotonic())
+                try:
+                    self.sample(service, time.monotonic())
+                except Exception as error:  # one service must not blind the watch over the others
+                    _log.error("sample_failed", service=service.name, error=repr(error))
                 if number % _SERVICES_AT_ONCE == 0:
                     await asyncio.sleep(0)
             self._on_second()

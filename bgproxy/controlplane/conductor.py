@@ -150,7 +150,7 @@ class Conductor:
         environment = service.environment(rollout.deployment.to_color)
         share = service.settings.switch.min_healthy
         is_fit = force or (
-            is_enough(environment.ready, len(environment.entries), share)
+            is_enough(environment.ready, environment.count, share)
             and not (verify and service.settings.verify.checks)
         )
         return is_fit and self._publisher.is_settled
@@ -172,7 +172,7 @@ class Conductor:
         policy = service.settings.switch
 
         def is_healthy() -> bool:
-            return is_enough(environment.ready, len(environment.entries), policy.min_healthy)
+            return is_enough(environment.ready, environment.count, policy.min_healthy)
 
         if is_healthy():
             return
@@ -382,6 +382,7 @@ class Conductor:
     def _carry_out(
         self, service: ServiceEntry, rollout: Rollout, effects: tuple[Effect, ...]
     ) -> None:
+        # COMMIT and STORE_POINTER are `_move`'s own: nothing may come between the two.
         for effect in effects:
             match effect:
                 case Effect.STOP_CHECKS if rollout.preparation is not None:
@@ -502,7 +503,6 @@ def _not_healthy(service: ServiceEntry, target: Color) -> Refused:
                 "at": rfc3339(last.at) if last else None,
             }
         )
-    addressed = {entry.backend for entry in environment.entries}
     backends += [
         {
             "url": backend.url,
@@ -511,8 +511,7 @@ def _not_healthy(service: ServiceEntry, target: Color) -> Refused:
             "answered": "its name does not resolve",
             "at": None,
         }
-        for backend in environment.backends
-        if backend not in addressed
+        for backend in environment.unresolved
     ]
     named = "; ".join(f"{b['url']}: {b['answered']}" for b in backends if not b["healthy"])
     return Refused(

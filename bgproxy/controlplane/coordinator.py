@@ -86,6 +86,7 @@ class Coordinator:
         self._pauses: dict[str, asyncio.TimerHandle] = {}
         self._reconfiguring = asyncio.Lock()
         self._interrupted: list[tuple[ServiceEntry, Deployment]] = []
+        self._copy_trouble = ""
         self._is_running = False
 
     # -- life -------------------------------------------------------------------------------------
@@ -201,6 +202,8 @@ class Coordinator:
             for service, saved in plans:
                 pointer = snapshot.pointers.get(service.name)
                 self._adopt(service, saved, pointer or SavePointer(service.name, 1, service.active))
+                if (added := self._registry.services[service.name]).last is None:
+                    added.last = snapshot.last.get(service.name)
             self._settings = settings
             self._follow()
             self._publisher.request()
@@ -420,6 +423,18 @@ class Coordinator:
             }
             for entry, result in fresh
         ]
+        health += [
+            {
+                "name": "health",
+                "kind": "health",
+                "backend": backend.url,
+                "address": None,
+                "passed": False,
+                "attempts": 1,
+                "failures": ["its name does not resolve"],
+            }
+            for backend in environment.unresolved
+        ]
         checks = health + await self._conductor.verifier.run(service, environment)
         passed = bool(environment.entries) and all(check["passed"] for check in checks)
         shown = str(environment.color)
@@ -630,6 +645,9 @@ class Coordinator:
 
     def _on_second(self) -> None:
         self._registry.collect(self._publisher.acknowledged)
+        if self._journal.copy_trouble != self._copy_trouble:
+            self._copy_trouble = self._journal.copy_trouble
+            _log.error("state_copy", detail=self._copy_trouble or "is written again")
 
     def _table(self, number: int) -> RoutingTable:
         proxy = self._settings.proxy

@@ -10,11 +10,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from http import HTTPStatus
 
+import structlog
+
 from bgproxy.controlplane.exchange import Answer, Exchanger, NoAnswerError, ProbeResult
 from bgproxy.controlplane.registry import BackendEntry, ServiceEntry
 from bgproxy.controlplane.tasks import Tasks
 from bgproxy.domain.health import next_probe_in
 from bgproxy.domain.model import HealthPolicy
+
+_log = structlog.get_logger("bgproxy.probes")
 
 _MIN_GAP = 0.1
 """Seconds between two probes of an address, whatever trouble is reported."""
@@ -56,7 +60,10 @@ class Prober:
     async def run(self) -> None:
         """Probe on and on, as the policy of the service says at the time."""
         while True:
-            await self.probe()
+            try:
+                await self.probe()
+            except Exception as error:  # a backend must not go unprobed for a mistake of ours
+                _log.error("probe_failed", backend=self._entry.backend.url, error=repr(error))
             self._poke.clear()
             policy = self._service.settings.health
             pause = next_probe_in(self._entry.health, policy, random.random())

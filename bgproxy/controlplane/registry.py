@@ -72,13 +72,19 @@ class BackendEntry:
         self.unhealthy_at = 0.0
 
     def take(self, result: ProbeResult, policy: HealthPolicy) -> bool:
-        """Take a probe's result in; returns whether that flipped `health.is_ready`."""
-        was_ready = self.health.is_ready
+        """Take a probe's result in; returns whether that changed what is known about it.
+
+        That is so when it flipped `Health.is_ready`, and when the first verdict is not ready.
+        """
+        before = self.health
         self.health = self.health.after(result.has_passed, policy)
         self.last = result
         if not result.has_passed:
             self.unhealthy_at = result.at
-        return self.health.is_ready is not was_ready
+        return (self.health.is_ready, self.health.has_verdict) != (
+            before.is_ready,
+            before.has_verdict,
+        )
 
     def forget(self) -> None:
         """What runs here is another now: it has to prove itself anew."""
@@ -135,6 +141,17 @@ class EnvironmentEntry:
     def routed(self) -> list[BackendEntry]:
         """Every address that workers may use."""
         return self.entries + self.leaving
+
+    @property
+    def unresolved(self) -> list[Backend]:
+        """Backends whose names stand for nothing now."""
+        resolved = {entry.backend for entry in self.entries}
+        return [backend for backend in self.backends if backend not in resolved]
+
+    @property
+    def count(self) -> int:
+        """How many addresses there should be; a name that stands for nothing is one."""
+        return len(self.entries) + len(self.unresolved)
 
     @property
     def ready(self) -> int:

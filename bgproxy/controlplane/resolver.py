@@ -77,7 +77,7 @@ class Resolver:
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             level = _log.debug if self.addresses(name) else _log.warning
             level("name_not_resolved", name=name, error=str(error))
             return

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import structlog
 
+from bgproxy.errors import BgproxyError
+
 T = TypeVar("T")
 
 _log = structlog.get_logger("bgproxy.controlplane")
@@ -34,9 +36,11 @@ class Tasks:
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        # A refusal belongs to whoever awaits the task; anything else here is a mistake of ours.
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.debug("task_failed", task=task.get_name(), error=repr(error), exc_info=error)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        # A refusal is for whoever awaits the task; anything else is a mistake of ours.
+        if not isinstance(error, BgproxyError):
+            _log.error("task_failed", task=task.get_name(), error=repr(error), exc_info=error)
 
     async def stop(self) -> None:
         """Cancel what still runs and wait for it."""

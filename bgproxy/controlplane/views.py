@@ -78,6 +78,8 @@ def _bake_view(rollout: Rollout | None) -> dict[str, Any] | None:
         "evidence_needed": judge.evidence.needed,
         "mode": str(service_mode(bake.service)),
         "has_held": bake.has_held,
+        "is_slow": judge.is_slow,
+        "way_back_healthy": bake.service.environment(bake.color.other).ready > 0,
     }
 
 

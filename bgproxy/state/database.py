@@ -138,6 +138,11 @@ class Database:
             detail = f"{path}: unreadable, and so is the copy {copy.name}: {error}"
             raise StateError(detail) from error
 
+    @property
+    def version(self) -> int:
+        """The version of the tables, which is the newest once the file is open."""
+        return len(_MIGRATIONS)
+
     def back_up(self) -> None:
         """Write ``FILE.bak`` anew; the old copy stays until the new one is complete on disk.
 

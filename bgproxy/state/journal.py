@@ -123,7 +123,9 @@ class Journal:
         self._backup_timer: asyncio.TimerHandle | None = None
         self._writer: asyncio.Task[None] | None = None
         self.trouble = ""
-        """Why the last write failed; empty while all is well."""
+        """Why the last write failed; empty while all is well. Tried again by itself."""
+        self.copy_trouble = ""
+        """Why the copy could not be made; empty while all is well."""
 
     @classmethod
     async def open(cls, path: Path) -> Journal:
@@ -187,7 +189,7 @@ class Journal:
     async def _write_batches(self) -> None:
         """Write what has gathered, transaction by transaction, until nobody waits any more."""
         try:
-            while self._next.waiters or self._next.changes:
+            while self._next.waiters or self._next.changes or self.trouble:
                 batch, self._next = self._next, _Batch()
                 try:
                     await self._run(partial(self._commit, batch.changes))
@@ -205,7 +207,7 @@ class Journal:
             self._writer = None
             if self._next.waiters:
                 self._start()
-            elif self._next.changes:
+            elif self._next.changes or self.trouble:
                 self._start_in(_RETRY)
 
     def _give_back(self, batch: _Batch, error: Exception) -> None:
@@ -226,6 +228,8 @@ class Journal:
             connection.execute("BEGIN IMMEDIATE")
             for change, _ in changes:
                 _apply(connection, change)
+            if not changes and self.trouble:  # to know whether that is over, change a page
+                connection.execute(f"PRAGMA user_version={self._database.version}")
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -324,7 +328,9 @@ class Journal:
         try:
             self._database.back_up()
         except (sqlite3.Error, OSError) as error:
-            self.trouble = f"{self._database.path}: its copy cannot be written: {error}"
+            self.copy_trouble = f"{self._database.path}: its copy cannot be written: {error}"
+        else:
+            self.copy_trouble = ""
 
     async def _run(self, work: Callable[[], T]) -> T:
         """Do something in the journal's thread; its errors become ours."""

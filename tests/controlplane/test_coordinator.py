@@ -371,6 +371,28 @@ async def test_all_backends_down_is_said_loudly(tmp_path: Path) -> None:
         assert event.data["environment"] == "blue"
 
 
+async def test_an_active_backend_that_never_answers_is_said_too(tmp_path: Path) -> None:
+    """From the start, not only when it goes down."""
+    plane = ControlPlane(tmp_path / "s.db", make_service("http://127.0.0.1:1", "unix:/none"))
+    await plane.start()
+    await plane.event("fail_open")
+    await plane.stop()
+
+
+async def test_names_that_do_not_resolve_count_as_unhealthy(tmp_path: Path) -> None:
+    """They are named in the refusal and in the report of the checks."""
+    async with control_plane(tmp_path, switch=SwitchPolicy(ready_timeout=0.1)) as (plane, _, green):
+        urls = [green.url, "http://nowhere.invalid:80"]
+        await plane.coordinator.set_backends("default", GREEN, urls, release=None, actor="a")
+        await plane.until(lambda s: s["environments"]["green"]["backends"][0]["healthy"])
+        refusal = await refused(plane, "target-not-healthy")
+        assert "http://nowhere.invalid:80: its name does not resolve" in refusal.detail
+        assert "1 of 2" in refusal.detail
+        report = await plane.coordinator.verify("default", GREEN, "ann")
+        assert report["passed"] is False
+        assert report["checks"][-1]["backend"] == urls[1]
+
+
 async def test_trouble_at_a_backend_is_looked_into_at_once(tmp_path: Path) -> None:
     """A worker's connect error brings the next probe forward."""
     async with control_plane(tmp_path) as (plane, blue, _):
@@ -421,3 +443,5 @@ async def test_services_come_and_go_with_the_configuration(tmp_path: Path) -> No
         assert [s.name for s in plane.fleet.tables[-1].services] == ["other"]
         await plane.coordinator.reconfigure(settings_of(before))
         assert plane.coordinator.service("default")["generation"] == 2
+        back = await plane.coordinator.rollback("default", actor="ann")
+        assert back["generation"] == 3

@@ -15,6 +15,7 @@ import pytest
 from bgproxy.domain.deployment import Deployment, Kind, Outcome, Phase
 from bgproxy.domain.model import Color
 from bgproxy.errors import StateError
+from bgproxy.state import journal as module
 from bgproxy.state.journal import (
     Audit,
     Journal,
@@ -174,6 +175,43 @@ async def test_bookkeeping_survives_a_full_disk(journal: Journal, path: Path) ->
     await journal.flush()
     assert len(on_disk(path, "deployments")) == 1
     assert on_disk(path, "pointers") == []
+
+
+async def test_trouble_ends_by_itself(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the disk takes writes again, nobody has to switch for that to be known."""
+    monkeypatch.setattr(module, "_RETRY", 0.01)
+    error = sqlite3.OperationalError("database or disk is full")
+    sizes = break_commits(journal, error)
+    with pytest.raises(StateError):
+        await journal.write(SavePointer("default", 2, Color.GREEN))
+    async with asyncio.timeout(5):
+        while len(sizes) < 3:
+            assert journal.trouble
+            await asyncio.sleep(0.005)
+        mend_commits(journal)
+        while journal.trouble:
+            await asyncio.sleep(0.005)
+    assert on_disk(path, "pointers") == []
+
+
+async def test_a_copy_that_cannot_be_made_is_told_apart(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing goes on; only the copy is missing."""
+
+    def fail() -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(journal._database, "back_up", fail)
+    await journal._run(journal._try_back_up)
+    assert "no space left" in journal.copy_trouble
+    await journal.write(SavePointer("default", 2, Color.GREEN))
+    assert journal.trouble == ""
+    monkeypatch.undo()
+    await journal._run(journal._try_back_up)
+    assert journal.copy_trouble == ""
 
 
 async def test_what_can_never_be_written_is_not_tried_for_ever(journal: Journal) -> None:
