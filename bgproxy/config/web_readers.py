@@ -14,6 +14,7 @@ from bgproxy.domain.model import Backend
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+# A token of RFC 9110 section 5.6.2, as field names and methods are.
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}"
 _ONE_WORD = re.compile(_WORD)
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
