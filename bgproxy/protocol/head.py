@@ -7,8 +7,9 @@ environment forces the reference.
 
 from __future__ import annotations
 
-from bgproxy.protocol.request import read_request_head
-from bgproxy.protocol.response import read_response_head
+import os
+
+from bgproxy.protocol import request, response
 from bgproxy.protocol.values import (
     CHUNKED,
     REQUEST_LIMITS,
@@ -32,4 +33,16 @@ __all__ = [
     "read_response_head",
 ]
 
-SCANNER = "python"
+try:
+    if os.environ.get("BGPROXY_SCANNER") == "python":
+        raise ImportError("the reference is asked for")
+    from bgproxy.protocol import _scan as _reader
+
+    SCANNER = "compiled"
+except ImportError:
+    SCANNER = "python"
+    read_request_head = request.read_request_head
+    read_response_head = response.read_response_head
+else:
+    read_request_head = _reader.read_request_head
+    read_response_head = _reader.read_response_head
