@@ -315,8 +315,7 @@ class Conductor:
                 watched.deployment,
                 phase=advance(watched.phase, event).phase,
                 finished_at=time.time(),
-                details=watched.explanation(),
-            )
+            )  # its explanation follows when nobody waits
             changes.append(SaveDeployment(ended))
         target = service.environment(committed.to_color).saved
         if committed.kind is Kind.SWITCH:
