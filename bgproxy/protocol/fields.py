@@ -8,9 +8,7 @@ HTTP and knows a list of methods), so it is given one of ours, and the readers c
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
@@ -33,46 +31,61 @@ _MOST_LENGTH_DIGITS = 18
 """More is no length of anything, and 19 could overflow a reader's 64 bits."""
 
 
-class Kind(enum.IntEnum):
-    """What becomes of a field line."""
-
-    PLAIN = 0
-    NOTED = 1
-    ASIDE = 2
-    CODING = 3
-    DROPPED = 4
-    REFUSED = 5
-
+# What becomes of a field line. Plain numbers: a member of an enum costs as much to look up as all
+# else that is done for a line.
+PLAIN, NOTED, ASIDE, CODING, DROPPED, REFUSED = range(6)
 
 _NOTED_IN_REQUEST = frozenset({b"host", b"content-length", b"expect", b"x-request-id"})
 _ASIDE_IN_REQUEST = HOP_BY_HOP | {b"max-forwards"}
 
+_MOST_KNOWN_NAMES = 4096
 
-@lru_cache(maxsize=2048)
-def request_kind(name: bytes) -> Kind:
-    """What becomes of a client's field of this name, in whatever spelling."""
-    name = name.lower()
+
+class Kinds(dict[bytes, int]):
+    """Field names as they are spelled, and what becomes of such a line.
+
+    Filled as names are met, up to a bound, so that a line costs one look-up; nobody can make it
+    grow by inventing names.
+    """
+
+    __slots__ = ("_kind_of",)
+
+    def __init__(self, kind_of: Callable[[bytes], int]) -> None:
+        self._kind_of = kind_of
+
+    def __missing__(self, name: bytes) -> int:
+        """Work a kind out, and remember it if there is room."""
+        kind = self._kind_of(name.lower())
+        if len(self) < _MOST_KNOWN_NAMES:
+            self[name] = kind
+        return kind
+
+
+def _request_kind(name: bytes) -> int:
+    """What becomes of a client's field of this lower-case name."""
     if name == b"transfer-encoding":
-        return Kind.CODING
+        return CODING
     if name in _NOTED_IN_REQUEST:
-        return Kind.NOTED
+        return NOTED
     if name in _ASIDE_IN_REQUEST or is_set_aside(name):
-        return Kind.ASIDE
+        return ASIDE
     shadowed = shadowed_name(name)
     if shadowed is None:
-        return Kind.PLAIN
-    return Kind.REFUSED if is_framing(shadowed) else Kind.DROPPED
+        return PLAIN
+    return REFUSED if is_framing(shadowed) else DROPPED
 
 
-@lru_cache(maxsize=2048)
-def response_kind(name: bytes) -> Kind:
-    """What becomes of a backend's field of this name, in whatever spelling."""
-    name = name.lower()
+def _response_kind(name: bytes) -> int:
+    """What becomes of a backend's field of this lower-case name."""
     if name == b"transfer-encoding":
-        return Kind.CODING
+        return CODING
     if name == b"content-length":
-        return Kind.NOTED
-    return Kind.ASIDE if name in HOP_BY_HOP else Kind.PLAIN
+        return NOTED
+    return ASIDE if name in HOP_BY_HOP else PLAIN
+
+
+REQUEST_KINDS = Kinds(_request_kind)
+RESPONSE_KINDS = Kinds(_response_kind)
 
 
 class _SilentListener:
@@ -111,7 +124,11 @@ def section_fault(
         cut = start + limits.max_head_bytes + 1
         fault = Fault("head_too_large", f"a head has at most {limits.max_head_bytes} bytes")
     is_whole = end >= 0 and cut == stop
-    if data.count(b"\r\n", fields, cut) - is_whole > limits.max_fields:
+    # LFs are cheaper to count, and there are at least as many.
+    if (
+        data.count(b"\n", fields, cut) - is_whole > limits.max_fields
+        and data.count(b"\r\n", fields, cut) - is_whole > limits.max_fields
+    ):
         one_too_many = fields
         for _ in range(limits.max_fields + 1):
             one_too_many = data.index(b"\r\n", one_too_many) + 2
@@ -159,34 +176,34 @@ class Section(NamedTuple):
     refused: bytes
 
 
-def read_section(first_line: bytes, section: bytes, kind_of: Callable[[bytes], Kind]) -> Section:
+def read_section(first_line: bytes, section: bytes, kinds: Kinds) -> Section:
     """Sort the lines of a field section that has no `section_fault`.
 
     Args:
         first_line: what stands before the section, without CRLF.
         section: field lines, with CRLF between them and none at the end.
-        kind_of: `request_kind` or `response_kind`.
+        kinds: `REQUEST_KINDS` or `RESPONSE_KINDS`.
     """
     kept = [first_line]
     found: dict[bytes, bytes] = {}
     refused = b""
     for line in section.split(b"\r\n") if section else ():
         name, _, value = line.partition(b":")
-        kind = kind_of(name)
-        if kind is Kind.PLAIN:
+        kind = kinds[name]
+        if kind == PLAIN:
             kept.append(line)
             continue
-        if kind is Kind.CODING:
-            # Once, where the first one stood: more than one is refused later.
+        if kind == NOTED:
+            kept.append(line)
+        elif kind == CODING:
+            # Once, where the first one stood; whether it says what it must is seen to later.
             if b"transfer-encoding" not in found:
                 kept.append(CHUNKED_LINE)
-        elif kind is Kind.NOTED:
-            kept.append(line)
-        elif kind is Kind.REFUSED:
-            refused = refused or name
-        if kind < Kind.DROPPED:
-            lower, value = name.lower(), value.strip(b" \t")
-            found[lower] = b"%b, %b" % (found[lower], value) if lower in found else value
+        elif kind != ASIDE:
+            refused = refused or (name if kind == REFUSED else b"")
+            continue
+        name, value = name.lower(), value.strip(b" \t")
+        found[name] = b"%b, %b" % (found[name], value) if name in found else value
     return Section(kept, found, refused)
 
 
@@ -206,7 +223,7 @@ _OWN_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
 
 def without_hop_fields(kept: list[bytes], options: list[bytes]) -> list[bytes]:
     """The lines without those that Connection names; what belongs to both ends stays."""
-    named = {name for name in options if name not in _OWN_OPTIONS} - END_TO_END
+    named = set(options) - _OWN_OPTIONS - END_TO_END
     return without(kept, named) if named else kept
 
 

@@ -10,12 +10,12 @@ import re
 
 from bgproxy.errors import BadRequest
 from bgproxy.protocol.fields import (
+    REQUEST_KINDS,
     as_lines,
     connection_options,
     is_persistent,
     read_length,
     read_section,
-    request_kind,
     section_fault,
     with_length,
     without_hop_fields,
@@ -30,9 +30,9 @@ _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 
 # uri-host and port of RFC 3986 section 3.2: a name (unreserved, escaped, sub-delims) or an IP
 # literal. No userinfo: a password in a Host is an attack or a mistake (RFC 9110 section 4.2.4).
-_AUTHORITY = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?"
-)
+_NAME_BYTES = rb"[A-Za-z0-9._~!$&'()*+,;=-]"
+_NAME = rb"(?=.)%b*(?:%%[0-9A-Fa-f]{2}%b*)*" % (_NAME_BYTES, _NAME_BYTES)
+_AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?!:)%b)(?::[0-9]{0,5})?" % _NAME)
 
 _MOST_EMPTY_LINES = 4
 """Empty lines before a request that are passed over (RFC 9112 section 2.2)."""
@@ -118,7 +118,7 @@ def _read_head(
     data: bytes, fields: int, end: int, method: bytes, target: bytes, minor: int
 ) -> RequestHead:
     """Read a head whose request line and field syntax are in order."""
-    kept, found, refused = read_section(b"", data[fields:end], request_kind)
+    kept, found, refused = read_section(b"", data[fields:end], REQUEST_KINDS)
     if refused:
         detail = f"{refused.decode('latin-1')} could be taken for a field that frames the message"
         raise BadRequest(400, "bad_framing", detail)
@@ -227,6 +227,8 @@ def _read_extras(
     found: dict[bytes, bytes], options: list[bytes], method: bytes, minor: int
 ) -> dict[bytes, bytes] | None:
     """What the relay has to look at, or put back in its own words."""
+    if len(found) == (b"connection" in found) + (b"content-length" in found):
+        return None
     extras = {
         name: value
         for name, value in found.items()

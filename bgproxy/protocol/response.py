@@ -11,12 +11,12 @@ import re
 from bgproxy.errors import BadResponse
 from bgproxy.protocol.fields import (
     CHUNKED_LINE,
+    RESPONSE_KINDS,
     as_lines,
     connection_options,
     is_persistent,
     read_length,
     read_section,
-    response_kind,
     section_fault,
     with_length,
     without_hop_fields,
@@ -103,7 +103,7 @@ def _read_head(
     """Read a head whose status line and field syntax are in order."""
     # The space before a missing phrase is required (RFC 9112 section 4), but many leave it out.
     first_line = b"HTTP/1.1 %d %b" % (status, phrase or b"")
-    kept, found, _ = read_section(first_line, data[fields:end], response_kind)
+    kept, found, _ = read_section(first_line, data[fields:end], RESPONSE_KINDS)
     length = _read_framing(found, minor)
     options = connection_options(found)
     if length >= 0 and b"content-length" in found:
