@@ -80,11 +80,15 @@ class Fleet:
     Args:
         block: the ledger; its number of workers is the fleet's.
         listeners: for each worker its listening sockets.
+        backlog: connections that may wait in each of them.
     """
 
-    def __init__(self, block: Ledger, listeners: list[list[socket.socket]]) -> None:
+    def __init__(
+        self, block: Ledger, listeners: list[list[socket.socket]], backlog: int = 4096
+    ) -> None:
         self._ledger = block
         self._listeners = listeners
+        self._backlog = backlog
         self._workers: list[WorkerProcess | None] = [None] * block.workers
         self._tasks: set[asyncio.Task[None]] = set()
         self._table = RoutingTable(0, ())
@@ -214,7 +218,12 @@ class Fleet:
         ours.setblocking(False)
         fds = [sock.fileno() for sock in self._listeners[index]]
         arguments = WorkerArguments(
-            index, self._ledger.workers, self._ledger.fd, theirs.fileno(), tuple(fds)
+            index=index,
+            workers=self._ledger.workers,
+            ledger=self._ledger.fd,
+            channel=theirs.fileno(),
+            listeners=tuple(fds),
+            backlog=self._backlog,
         )
         with theirs:
             process = await asyncio.create_subprocess_exec(

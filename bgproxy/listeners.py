@@ -21,7 +21,6 @@ from bgproxy.errors import StateError
 if TYPE_CHECKING:
     from bgproxy.config.settings import Address
 
-_BACKLOG = 4096
 _PATIENCE_SECONDS = 2.0
 _SO_ATTACH_FILTER = 26
 # Classic BPF over the TCP header: A = flags; a SYN without ACK (a new attempt) is dropped.
@@ -34,7 +33,9 @@ _DROP_NEW_ATTEMPTS = (
 )
 
 
-def open_listeners(addresses: tuple[Address, ...], workers: int) -> list[list[socket.socket]]:
+def open_listeners(
+    addresses: tuple[Address, ...], workers: int, backlog: int = 4096
+) -> list[list[socket.socket]]:
     """Open every address for every worker.
 
     Returns:
@@ -46,7 +47,7 @@ def open_listeners(addresses: tuple[Address, ...], workers: int) -> list[list[so
     rows: list[list[socket.socket]] = [[] for _ in range(workers)]
     for address in addresses:
         try:
-            sockets = _open_patiently(address, workers)
+            sockets = _open_patiently(address, workers, backlog)
         except OSError as error:
             close_listeners(rows)
             raise StateError(f"cannot listen on {address}: {error.strerror or error}") from error
@@ -55,28 +56,28 @@ def open_listeners(addresses: tuple[Address, ...], workers: int) -> list[list[so
     return rows
 
 
-def _open_patiently(address: Address, workers: int) -> list[socket.socket]:
+def _open_patiently(address: Address, workers: int, backlog: int) -> list[socket.socket]:
     """Open an address, giving the workers of a proxy that was just killed time to let it go."""
     deadline = monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            return _open(address, workers)
+            return _open(address, workers, backlog)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or monotonic() > deadline:
                 raise
         sleep(0.05)
 
 
-def _open(address: Address, workers: int) -> list[socket.socket]:
+def _open(address: Address, workers: int, backlog: int) -> list[socket.socket]:
     if address.path:
-        return _open_unix(address.path, workers)
+        return _open_unix(address.path, workers, backlog)
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     # Without SO_REUSEPORT first: two proxies must not share a port without knowing it.
     with _bind(family, address.host, address.port, is_shared=False) as probe:
         port = probe.getsockname()[1]
     sockets = [_bind(family, address.host, port, is_shared=True) for _ in range(workers)]
     for sock in sockets:
-        sock.listen(_BACKLOG)
+        sock.listen(backlog)
     return sockets
 
 
@@ -98,14 +99,14 @@ def _bind(family: int, host: str, port: int, *, is_shared: bool) -> socket.socke
     return sock
 
 
-def _open_unix(path: str, workers: int) -> list[socket.socket]:
+def _open_unix(path: str, workers: int, backlog: int) -> list[socket.socket]:
     if Path(path).is_socket():
         _refuse_if_served(path)
         Path(path).unlink(missing_ok=True)
     first = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     first.setblocking(False)
     first.bind(path)
-    first.listen(_BACKLOG)
+    first.listen(backlog)
     return [first, *(first.dup() for _ in range(workers - 1))]
 
 

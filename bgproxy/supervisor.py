@@ -75,9 +75,10 @@ class _Supervisor:
         settings = self._settings
         journal = await Journal.open(settings.state)
         try:
-            listeners = open_listeners(settings.proxy.listen, settings.proxy.workers)
+            proxy = settings.proxy
+            listeners = open_listeners(proxy.listen, proxy.workers, proxy.backlog)
             try:
-                await self._serve_with(journal, Ledger.create(settings.proxy.workers), listeners)
+                await self._serve_with(journal, Ledger.create(proxy.workers), listeners)
             finally:
                 close_listeners(listeners)
         finally:
@@ -87,7 +88,7 @@ class _Supervisor:
         self, journal: Journal, block: Ledger, listeners: list[list[socket.socket]]
     ) -> None:
         settings = self._settings
-        fleet = Fleet(block, listeners)
+        fleet = Fleet(block, listeners, settings.proxy.backlog)
         coordinator = Coordinator(settings, journal, fleet, self._events)
         metrics = Metrics(block, lambda: fleet.table, has_scanner=SCANNER == "compiled")
         admin = AdminServer(settings.admin, coordinator, self._events, metrics)
@@ -102,6 +103,7 @@ class _Supervisor:
                 workers=block.workers,
                 scanner=SCANNER,
             )
+            _warn(settings)
             notify.ready()
             await self._until_told_to_stop(coordinator)
             notify.stopping()
@@ -130,6 +132,7 @@ class _Supervisor:
         for what, old, new in (
             ("proxy.listen", self._settings.proxy.listen, settings.proxy.listen),
             ("proxy.workers", self._settings.proxy.workers, settings.proxy.workers),
+            ("proxy.backlog", self._settings.proxy.backlog, settings.proxy.backlog),
             ("admin", self._settings.admin, settings.admin),
             ("state", self._settings.state, settings.state),
         ):
@@ -137,6 +140,7 @@ class _Supervisor:
                 log.warning("change needs a restart", key=what)
         await coordinator.reconfigure(settings)
         self._settings = settings
+        _warn(settings)
         log.info("configuration read again", file=str(self._config_path))
 
     async def _stop_traffic(self, fleet: Fleet) -> None:
@@ -151,6 +155,12 @@ class _Supervisor:
                 fleet.hurry()
             again.cancel()
         await stopping
+
+
+def _warn(settings: Settings) -> None:
+    """Say what is allowed and probably not meant."""
+    for warning in settings.warnings:
+        log.warning("configuration", warning=str(warning))
 
 
 def _shown(sock: socket.socket) -> str:

@@ -52,6 +52,7 @@ class Downstream(ClientConnection):
         "backend",
         "body",
         "body_left",
+        "body_mark",
         "environment",
         "generation",
         "head",
@@ -79,6 +80,7 @@ class Downstream(ClientConnection):
         self.number = 0
         self.started = 0.0
         self.body_left = 0
+        self.body_mark = 0
         self.body: ChunkedReader | None = None
         self.is_kept_alive = True
         self.may_be_repeated = False
@@ -151,6 +153,23 @@ class Downstream(ClientConnection):
             failing.fail_client(self, Reason.REQUEST_TIMEOUT, error)
         else:
             failing.fail(self, Reason.RESPONSE_TIMEOUT, "the backend did not answer in time")
+
+    def check_body_rate(self, least_bytes: int, since: float) -> None:
+        """End an upload that crawls: called at even intervals, of which each must bring so much.
+
+        A client that the backend holds back is not to blame, nor is one that began after `since`,
+        the interval's start.
+        """
+        if self.phase != EXCHANGE or not self.body_left:
+            return
+        body = self.body
+        taken = self.head.length - self.body_left if body is None else body.payload_bytes
+        progress, self.body_mark = taken - self.body_mark, taken
+        if progress < least_bytes and self.started < since and not self.is_stopped:
+            detail = "the request's body comes too slowly"
+            failing.fail_client(
+                self, Reason.REQUEST_TIMEOUT, BadRequest(408, "request_too_slow", detail)
+            )
 
     def _expire_idle(self) -> None:
         if self._partial:
@@ -320,6 +339,7 @@ class Downstream(ClientConnection):
         )
         if self.body_left:
             self.may_be_repeated = False
+            self.body_mark = 0
             self.deadline = worker.now + timeouts.request_body
             pending, self.pending = self.pending, b""
             if pending:
@@ -327,7 +347,8 @@ class Downstream(ClientConnection):
             self.go_on_reading(STOP_PENDING)
         else:
             self.may_be_repeated = self.method in _IDEMPOTENT
-            self.deadline = worker.now + timeouts.response
+            patience = _HALF_CLOSED_SECONDS if self.is_client_done else timeouts.response
+            self.deadline = worker.now + patience
 
     def _lines_to_add(self, head: RequestHead) -> bytes:
         """The fields of ours that go behind the client's; kept where only the host matters."""

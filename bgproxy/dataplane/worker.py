@@ -20,7 +20,7 @@ import struct
 import sys
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 SCRATCH_BYTES = 64 * 1024
 TICK_SECONDS = 0.05
 _SAMPLES_PER_TICK = 2
-_BACKLOG = 4096
+_RATE_TICKS = 100
+"""Ticks between two looks at the rate of uploads: 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +56,17 @@ class WorkerArguments:
     ledger: int
     channel: int
     listeners: tuple[int, ...]
+    backlog: int
 
     def to_json(self) -> str:
         """As the one argument of the process."""
-        return json.dumps([self.index, self.workers, self.ledger, self.channel, self.listeners])
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> WorkerArguments:
         """Read what `to_json` wrote."""
-        index, workers, ledger_fd, channel_fd, listeners = json.loads(text)
-        return cls(index, workers, ledger_fd, channel_fd, tuple(listeners))
+        values = json.loads(text)
+        return cls(**{**values, "listeners": tuple(values["listeners"])})
 
 
 class Worker:
@@ -88,6 +90,7 @@ class Worker:
         self.request_prefix = secrets.token_hex(6).encode()
         self._slab = ledger.slab_base(arguments.index)
         self._listeners = [socket.socket(fileno=fd) for fd in arguments.listeners]
+        self._backlog = arguments.backlog
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._per_client: dict[str, int] = {}
@@ -179,9 +182,19 @@ class Worker:
                 waiting.go_on(route)
         if self._ticks % 20 == 0:
             self.routes.end_idle(now)
+        if self._ticks % _RATE_TICKS == 0:
+            self._end_what_crawls(now)
         if self.is_stopping:
             self._end_what_is_quiet(now)
         self.loop.call_later(TICK_SECONDS, self.tick)
+
+    def _end_what_crawls(self, now: float) -> None:
+        """Hold uploads to the least rate of their bodies, where one is asked for."""
+        seconds = _RATE_TICKS * TICK_SECONDS
+        least = int(self.routes.table.limits.min_body_rate * seconds)
+        if least:
+            for client in list(self.connections):
+                client.check_body_rate(least, now - seconds)
 
     def _publish(self) -> None:
         cells = self.cells
@@ -254,7 +267,9 @@ class Worker:
         for sock in self._listeners:
             # `create_server` calls listen() again, with a backlog of 100 unless told.
             self._servers.append(
-                await self.loop.create_server(lambda: Downstream(self), sock=sock, backlog=_BACKLOG)
+                await self.loop.create_server(
+                    lambda: Downstream(self), sock=sock, backlog=self._backlog
+                )
             )
 
     def _close_leftovers(self, order: channel.CloseLeftovers) -> None:

@@ -9,7 +9,7 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from bgproxy.config.settings import Address
 from bgproxy.domain.model import Color, ProxyLimits
@@ -51,7 +51,7 @@ class Backend:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
-            await self._handler(_Recording(reader, self), writer)
+            await self._handler(cast("Any", _Recording(reader, self)), writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         except asyncio.CancelledError:

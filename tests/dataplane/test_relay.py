@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from bgproxy.domain.model import Color, ServiceLimits, Timeouts
+from bgproxy.domain.model import Color, ProxyLimits, ServiceLimits, Timeouts
 from bgproxy.domain.outcome import Reason
 from tests.dataplane.harness import (
     Backend,
@@ -403,6 +403,36 @@ async def test_clients_abort_is_the_clients_and_frees_the_backend() -> None:
         assert proxy.totals().failures == 0
         assert proxy.totals().codes == {499: 1}
         assert proxy.in_flight() == (0, 0)
+
+
+async def test_client_that_is_gone_is_found_out_though_the_backend_is_silent() -> None:
+    """A close looks like a half-close: it is believed for a second, in whatever phase it came."""
+
+    async def handle(reader, writer):
+        await read_head(reader)
+        await reader.read(1)
+
+    (backend,) = await start(handle)
+    async with running(table_of([backend.port], [])) as proxy:
+        request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        assert await proxy.talk(request, half_close=True) == b""
+        assert proxy.totals().reasons == {Reason.CLIENT_ABORT: 1}
+        await backend.until(lambda: backend.closed == 1)
+
+
+async def test_crawling_upload_is_ended() -> None:
+    """A body that comes in dribs, each in time, is still held to the least rate."""
+    (backend,) = await start(echoing())
+    limits = ProxyLimits(min_body_rate=100)
+    async with running(table_of([backend.port], [], proxy_limits=limits)) as proxy:
+        reader, writer = await proxy.connect()
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        answer = asyncio.ensure_future(reader.readuntil(b"\r\n"))
+        while not answer.done():
+            writer.write(b"x")
+            await asyncio.sleep(0.2)
+        assert (await answer).startswith(b"HTTP/1.1 408 ")
+        writer.close()
 
 
 async def test_body_over_the_limit_is_413() -> None:
