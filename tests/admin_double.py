@@ -64,6 +64,8 @@ class FakeOperations:
         self.phase = "steady"
         self.names = ["default"]
         self.passed = True
+        self.past = [deployment()]
+        self.under_way: dict[str, Any] | None = None
         self.drain: dict[str, Any] | None = None
         self.bake: dict[str, Any] | None = None
 
@@ -82,13 +84,15 @@ class FakeOperations:
                 "blue": _environment("v1", "http://127.0.0.1:9001"),
                 "green": _environment("v2", "http://127.0.0.1:9002"),
             },
+            "deployment": self.under_way,
+            "paused_until": None,
             "drain": self.drain,
             "bake": self.bake,
         }
 
     async def history(self, name: str, limit: int) -> list[dict[str, Any]]:
         self.service(name)
-        return [deployment()][:limit]
+        return self.past[:limit]
 
     async def deployment(self, name: str, id: int | str) -> dict[str, Any]:
         self.service(name)

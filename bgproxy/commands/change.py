@@ -130,9 +130,19 @@ def _deploy(
         session.print_json(deployment)
     else:
         click.echo(text.verdict(deployment, wait))
+        if deployment["outcome"] == "rolled_back":
+            click.echo(_why_taken_back(session, deployment))
     is_other = deployment["outcome"] == "superseded" and wait == "finished"
     if deployment["outcome"] in _TAKEN_BACK or is_other:
         sys.exit(1)
+
+
+def _why_taken_back(session: Session, deployment: DeploymentDocument) -> str:
+    """Who took a release back and why, from the deployment that came after it."""
+    for later in session.client.history(deployment["service"]):
+        if later["generation"] == (deployment["generation"] or 0) + 1:
+            return f"  by {later['actor']}: {later['reason'] or 'no reason given'}"
+    return "  by a later deployment"
 
 
 @click.command()

@@ -52,10 +52,10 @@ export const post = (path, body) =>
 export const servicePath = (name, rest = "") =>
   `/v1/services/${encodeURIComponent(name)}${rest ? `/${rest}` : ""}`;
 
-// Calls `onEvent({id, type, data})` for each event, for as long as the page lives, and
+// Calls `onEvent({id, type, data})` for each event, those first that the proxy still has, and
 // `onState("live" | "lost", error)` when the stream begins or breaks.
 export async function followEvents(onEvent, onState) {
-  let last = null;
+  let last = 0;
   for (;;) {
     try {
       await readStream(last, (event) => {
@@ -74,8 +74,7 @@ async function readStream(last, onEvent, onOpen) {
   const abort = new AbortController();
   let timer = setTimeout(() => abort.abort(), SILENCE);
   try {
-    const headers = fields({ Accept: "text/event-stream" });
-    if (last !== null) headers["Last-Event-ID"] = String(last);
+    const headers = fields({ Accept: "text/event-stream", "Last-Event-ID": String(last) });
     const response = await fetch("/v1/events", { headers, signal: abort.signal, cache: "no-store" });
     if (!response.ok) await refuse(response);
     onOpen();

@@ -8,6 +8,8 @@ import { ServiceView } from "./service.js";
 
 const REFRESH = 1000; // ms
 const EVENTS_SHOWN = 50;
+const PROGRESS = new Set(["drain_progress", "bake_progress"]); // shown at the service itself
+const OPENED = Date.now();
 const LOUD = new Set(["switch", "rollback", "auto_rollback", "drained", "bake_finished", "fail_open", "hold", "worker_died"]);
 
 const main = document.getElementById("main");
@@ -50,7 +52,7 @@ async function refreshServices() {
   state.isHistoryStale = false;
   for (const service of services) {
     const view = state.services.get(service.name);
-    if (isStale || view.current) await view.updateHistory();
+    if (isStale) await view.updateHistory();
     await view.update(service);
   }
   document.title = services.map((service) => `${SHAPE[service.active]} ${service.name}`).join(" ") + " – bgproxy";
@@ -61,7 +63,7 @@ function showProblem(error) {
     askToken(token.get() ? "The token was not accepted." : "");
     return;
   }
-  main.replaceChildren(h("p", { class: "problem", role: "alert" }, error.message));
+  main.replaceChildren(h("p", { class: "problem", role: "alert" }, error.message), h("p", {}, h("a", { href: "#/" }, "All services")));
 }
 
 function askToken(note) {
@@ -81,6 +83,7 @@ tokenDialog.addEventListener("close", () => {
 document.getElementById("token-button").addEventListener("click", () => askToken(""));
 
 function onEvent(event) {
+  if (PROGRESS.has(event.type)) return;
   state.isHistoryStale = true;
   const { at, service, ...rest } = event.data;
   const text = `${service ? `${service}: ` : ""}${event.type.replaceAll("_", " ")}`;
@@ -88,10 +91,17 @@ function onEvent(event) {
   list.querySelector(".quiet")?.remove();
   list.prepend(h("li", { class: LOUD.has(event.type) ? "loud" : null }, h("time", { datetime: at }, time(at)), " ", h("strong", {}, text), " ", facts(rest)));
   while (list.children.length > EVENTS_SHOWN) list.lastElementChild.remove();
-  if (LOUD.has(event.type)) {
-    document.getElementById("announcer").textContent = `${text} ${facts(rest)}`;
+  if (LOUD.has(event.type) && Date.parse(at) >= OPENED) {
+    announce(`${text} ${facts(rest)}`);
     refresh();
   }
+}
+
+// Says something to screen readers; one message must not wipe out the one before it unheard.
+function announce(text) {
+  const announcer = document.getElementById("announcer");
+  announcer.append(h("p", {}, text));
+  if (announcer.children.length > 5) announcer.firstElementChild.remove();
 }
 
 function route() {
@@ -99,12 +109,14 @@ function route() {
   state.deployment = service ? new DeploymentView(decodeURIComponent(service), decodeURIComponent(id)) : null;
   if (state.deployment) main.replaceChildren(state.deployment.element);
   else render(main);
-  main.focus();
   refresh();
 }
 
 async function run() {
-  addEventListener("hashchange", route);
+  addEventListener("hashchange", () => {
+    route();
+    main.focus(); // a link was followed: what it led to is what is read next
+  });
   route();
   followEvents(onEvent, (word) => {
     state.isStreamLive = word === "live";

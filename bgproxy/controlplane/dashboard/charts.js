@@ -31,6 +31,7 @@ export function number(value) {
 }
 
 export function duration(seconds) {
+  if (!seconds) return "0 ms";
   if (seconds >= 10) return `${seconds.toFixed(0)} s`;
   if (seconds >= 1) return `${seconds.toFixed(1)} s`;
   return `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
@@ -105,7 +106,7 @@ function grid(top, chart, y) {
   const minutes = [5, 4, 3, 2, 1].map((ago) =>
     s("text", { class: "tick", x: LEFT + (1 - ago / 5) * (WIDTH - LEFT - 10), y: HEIGHT - 2 }, `-${ago} min`),
   );
-  return [parts, minutes].flat(2);
+  return [parts, minutes];
 }
 
 // A vertical line where the pointer moved.

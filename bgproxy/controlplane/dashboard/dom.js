@@ -8,7 +8,7 @@ function fill(node, attributes, children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : value);
   }
-  for (const child of children.flat()) {
+  for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
     node.append(child);
   }
@@ -28,7 +28,7 @@ export function s(tag, attributes = {}, ...children) {
 // Replaces what `node` holds only if it changed, so that focus and selection survive a refresh.
 export function render(node, ...children) {
   const fresh = document.createElement("div");
-  fresh.append(...children.flat().filter(Boolean));
+  fresh.append(...children.flat(Infinity).filter(Boolean));
   if (fresh.innerHTML === node.innerHTML) return;
   node.replaceChildren(...fresh.childNodes);
 }

@@ -36,8 +36,10 @@ export function time(text) {
   return isToday ? at.toLocaleTimeString() : at.toLocaleString();
 }
 
-export function left(until) {
-  const seconds = Math.max(0, Math.round((new Date(until) - Date.now()) / 1000));
+export const left = (until) => span((new Date(until) - Date.now()) / 1000);
+
+export function span(length) {
+  const seconds = Math.max(0, Math.round(length));
   if (seconds >= 3600) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
   return seconds >= 60 ? `${Math.floor(seconds / 60)} min ${seconds % 60} s` : `${seconds} s`;
 }

@@ -4,7 +4,7 @@ import { CHARTS, chartFrame, drawChart, number, Timeline } from "./charts.js";
 import * as actions from "./actions.js";
 import { get, servicePath } from "./api.js";
 import { h, render } from "./dom.js";
-import { KIND, OUTCOME, PHASE, SHAPE, count, facts, left, other, share, time } from "./format.js";
+import { KIND, OUTCOME, PHASE, SHAPE, count, left, other, share, span, time } from "./format.js";
 
 const COLORS = ["blue", "green"];
 const HISTORY = 10;
@@ -14,7 +14,6 @@ export class ServiceView {
     this.name = name;
     this.service = null;
     this.deployments = [];
-    this.current = null;
     this.timeline = new Timeline();
     const id = `service-${name}`;
     this.title = h("h1", { id, tabindex: "-1" });
@@ -55,14 +54,12 @@ export class ServiceView {
   async update(service) {
     this.service = service;
     this.timeline.add(await get(servicePath(this.name, `timeline?after=${this.timeline.last}`)));
-    if (this.current) this.current = await get(servicePath(this.name, `deployments/${this.current.id}`));
     this.draw();
   }
 
   async updateHistory() {
     const { deployments } = await get(servicePath(this.name, `history?limit=${HISTORY}`));
     this.deployments = deployments;
-    this.current = deployments[0]?.outcome === null ? deployments[0] : null;
   }
 
   draw() {
@@ -87,8 +84,12 @@ export class ServiceView {
     verify.textContent = `Verify ${this.idle}`;
     go.textContent = `Switch to ${SHAPE[this.idle]} ${this.idle}`;
     rollback.textContent = `Roll back to ${SHAPE[this.idle]} ${this.idle}`;
-    rollback.classList.toggle("urgent", ["draining", "baking"].includes(this.service.phase));
-    rollback.disabled = !this.deployments.length;
+    // While a release is watched, going back is a rollback; a second button that does nearly the
+    // same would only make people hesitate.
+    const isWatched = ["draining", "baking"].includes(this.service.phase) && this.service.deployment?.kind === "switch";
+    rollback.classList.toggle("urgent", isWatched);
+    go.hidden = isWatched;
+    rollback.disabled = this.deployments.find((one) => one.applied_at)?.kind !== "switch";
     pause.textContent = isPaused ? "Resume" : "Pause";
   }
 
@@ -101,6 +102,7 @@ export class ServiceView {
     return [
       h("h2", {}, h("span", { class: "shape", "aria-hidden": "true" }, SHAPE[color]), ` ${color} `, h("span", { class: "state" }, isLive ? "live" : "idle")),
       h("p", { class: "release" }, environment.release || "no release name"),
+      environment.locked_by ? h("p", { class: "bad" }, `Taken back after deployment ${environment.locked_by}: the next switch to it needs another release.`) : null,
       h(
         "dl",
         {},
@@ -115,31 +117,22 @@ export class ServiceView {
 
   // What is under way, in words and as bars; empty when nothing is.
   progressLines() {
-    const one = this.current;
-    const { phase } = this.service;
-    if (!one) return phase === "paused" ? [h("p", {}, "Requests are held until the pause ends or is ended.")] : [];
-    const what = `${KIND[one.kind]} to ${SHAPE[one.to]} ${one.to}${one.release ? ` (${one.release})` : ""} by ${one.actor}`;
-    const lines = [h("p", {}, h("a", { href: deploymentHref(one) }, what), one.reason ? `: ${one.reason}` : "")];
-    if (!one.applied_at) lines.push(h("p", {}, "Waiting for its backends and its checks; traffic has not moved."));
-    else if (!one.drained_at) {
-      const old = this.service.environments[one.from];
-      lines.push(h("p", { class: "drain" }, `${one.from} drains: ${count(old.in_flight)} still in flight.`));
+    const { deployment: one, drain, bake, paused_until: pausedUntil } = this.service;
+    const lines = [];
+    if (pausedUntil) lines.push(h("p", { class: "loud" }, `Paused: new requests are held for at most ${left(pausedUntil)} more.`));
+    if (one) {
+      const what = `${KIND[one.kind]} to ${SHAPE[one.to]} ${one.to}${one.release ? ` (${one.release})` : ""} by ${one.actor}`;
+      lines.push(h("p", {}, h("a", { href: deploymentHref(one) }, what), one.reason ? `: ${one.reason}` : ""));
+      if (!one.applied_at) lines.push(h("p", {}, "Waiting for its backends and its checks; traffic has not moved yet."));
     }
-    if (one.applied_at && one.rollback_possible_until && !one.finished_at) lines.push(this.bakeLine(one));
+    if (drain) lines.push(this.drainLine(drain));
+    if (bake) lines.push(bakeLine(bake, other(bake.environment)));
     return lines;
   }
 
-  bakeLine(one) {
-    const begin = Date.parse(one.applied_at);
-    const end = Date.parse(one.rollback_possible_until);
-    const done = Math.min(1, (Date.now() - begin) / (end - begin || 1));
-    return h(
-      "p",
-      { class: "bake" },
-      h("label", {}, `Baking, ${left(one.rollback_possible_until)} left. `, h("progress", { max: "1", value: done.toFixed(3) })),
-      ` Keep ${one.from} up until then. `,
-      evidence(one),
-    );
+  drainLine({ environment, requests, tunnels, seconds }) {
+    const still = `${count(requests)} ${requests === 1 ? "request" : "requests"} and ${count(tunnels)} ${tunnels === 1 ? "tunnel" : "tunnels"}`;
+    return h("p", { class: "drain" }, `${SHAPE[environment]} ${environment} drains: ${still} still in flight, ${seconds.toFixed(1)} s after the switch.`);
   }
 
   historyTable() {
@@ -162,7 +155,7 @@ function fact(term, value, isBad = false) {
 }
 
 function backendItem(backend) {
-  const why = backend.detail || backend.last_result || "";
+  const why = [...new Set((backend.addresses || []).map((one) => one.answered).filter(Boolean))].join(", ");
   return h(
     "li",
     { class: backend.healthy ? "healthy" : "unhealthy" },
@@ -193,11 +186,23 @@ function deploymentRow(one) {
   );
 }
 
-// The judge's evidence against what it decides at, where the proxy tells it.
-export function evidence(one) {
-  const bake = one.bake || one.explanation;
-  if (!bake || typeof bake !== "object") return null;
-  const shown = Object.fromEntries(Object.entries(bake).filter(([, value]) => typeof value !== "object"));
-  return h("span", { class: "evidence" }, facts(shown));
+// How far the bake is, and how much speaks against the release: two bars with their numbers.
+function bakeLine(bake, old) {
+  const rest = Math.max(0, bake.of_seconds - bake.seconds);
+  return h(
+    "div",
+    { class: "bake" },
+    h("label", {}, `Baking ${SHAPE[bake.environment]} ${bake.environment}: ${span(rest)} left `, meter(bake.seconds, bake.of_seconds)),
+    h(
+      "label",
+      { class: bake.evidence > bake.evidence_needed / 2 ? "bad" : null },
+      `Evidence of harm ${bake.evidence.toFixed(1)} of ${bake.evidence_needed} `,
+      meter(bake.evidence, bake.evidence_needed),
+    ),
+    h("span", {}, `${count(bake.failures)} of ${count(bake.requests)} requests failed. Keep ${old} up until the bake is over.`),
+    bake.has_held ? h("p", { class: "bad" }, `Held: ${old} would be no better, so people have to decide.`) : null,
+  );
 }
+
+const meter = (value, max) => h("progress", { max: String(max || 1), value: Math.min(value, max || 1).toFixed(2) });
 

@@ -1,0 +1,352 @@
+"""The dashboard in a real browser: headless Chromium, driven by Playwright.
+
+Runs where both are installed (Debian's `chromium`, PyPI's `playwright`); `scripts` of the project
+install them for CI. Elsewhere these tests say that they were left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bgproxy.config.settings import Role
+from bgproxy.errors import Refused
+from tests.admin_double import AT, TOKENS, Admin, admin_in_thread, deployment, tokens
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+SCREENSHOTS = os.environ.get("BGPROXY_SCREENSHOTS", "")
+"""A folder that gets pictures of the page for the documentation; none are taken if it is empty."""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="Debian's chromium is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page on which no script may fail and nothing may be blocked."""
+    complaints: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 1100})
+    context.set_default_timeout(10_000)
+    tab = context.new_page()
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text)
+            if message.type == "error" and "Failed to load resource" not in message.text
+            else None
+        ),
+    )
+    yield tab
+    context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def admin() -> Iterator[Admin]:
+    with admin_in_thread() as running:
+        yield running
+
+
+def _text(page: Page, selector: str, text: str | re.Pattern[str]) -> None:
+    playwright.expect(page.locator(selector).first).to_contain_text(text, timeout=10_000)
+
+
+def test_who_is_live_is_said_in_words_and_shapes(admin: Admin, page: Page) -> None:
+    """At a glance, without its color."""
+    page.goto(admin.url)
+    _text(page, "h1", "● blue is live")
+    assert "● default" in page.title()
+    _text(page, ".side.blue h2", "live")
+    _text(page, ".side.green h2", "idle")
+    _text(page, ".side.green .backends", "http://127.0.0.1:9002✓ healthy")
+    _text(page, "#connection", "✓ live")
+
+
+def test_a_switch_is_asked_for_and_says_what_will_happen(admin: Admin, page: Page) -> None:
+    """The confirmation explains; the request carries reason, release and generation."""
+    page.goto(admin.url)
+    page.get_by_role("button", name="Switch to ▲ green").click()
+    _text(page, "#confirm", "Then every new request goes to green.")
+    page.get_by_label("Why").fill("release 2")
+    page.get_by_label("Release").fill("v2")
+    page.locator("#confirm-go").click()
+    _text(page, "h1", "▲ green is live")
+    ((what, asked),) = admin.operations.calls
+    assert (what, asked["reason"], asked["release"]) == ("switch", "release 2", "v2")
+    assert asked["expected_generation"] == 1
+
+
+def test_nothing_happens_without_a_yes(admin: Admin, page: Page) -> None:
+    """Enter and Escape mean no: the harmless answer has the focus."""
+    page.goto(admin.url)
+    for key in ("Enter", "Escape"):
+        page.get_by_role("button", name="Switch to ▲ green").click()
+        page.keyboard.press(key)
+        playwright.expect(page.locator("#confirm")).not_to_be_visible()
+    assert admin.operations.calls == []
+
+
+def test_a_refusal_is_shown_with_its_facts(admin: Admin, page: Page) -> None:
+    """Each backend that was not healthy, and what it answered."""
+    facts = {"backends": [{"url": "http://127.0.0.1:9002", "answered": "503 <b>busy</b>"}]}
+    admin.operations.refusal = Refused(409, "target-not-healthy", "green is not healthy.", facts)
+    page.goto(admin.url)
+    page.get_by_role("button", name="Switch to ▲ green").click()
+    page.locator("#confirm-go").click()
+    _text(page, "#result", "green is not healthy.")
+    _text(page, "#result", "answered: 503 <b>busy</b>")
+
+
+def test_verify_shows_each_check(admin: Admin, page: Page) -> None:
+    """Passed or not, in words."""
+    admin.operations.passed = False
+    page.goto(admin.url)
+    page.get_by_role("button", name="Verify green").click()
+    page.locator("#confirm-go").click()
+    _text(page, "#result", "checks failed")
+    _text(page, "#result", "✕ home")
+
+
+def test_a_token_is_asked_for_kept_and_used(page: Page) -> None:
+    """Typed in once for the tab; the event stream uses it too."""
+    with admin_in_thread(tokens=tokens()) as admin:
+        page.goto(admin.url)
+        page.locator("#token input").fill(TOKENS[Role.SWITCH])
+        page.get_by_role("button", name="Use it").click()
+        _text(page, "h1", "● blue is live")
+        _text(page, "#connection", "✓ live")
+        page.reload()
+        _text(page, "h1", "● blue is live")
+        page.get_by_role("button", name="Switch to ▲ green").click()
+        page.locator("#confirm-go").click()
+        _text(page, "h1", "▲ green is live")
+        assert admin.operations.calls[0][1]["actor"] == "switch"
+
+
+def test_drain_and_bake_are_shown(admin: Admin, page: Page) -> None:
+    """What is left, how long it takes, and what speaks against the release."""
+    admin.operations.active, admin.operations.phase = "green", "draining"
+    admin.operations.under_way = deployment()
+    admin.operations.drain = {"environment": "blue", "requests": 3, "tunnels": 1, "seconds": 0.5}
+    admin.operations.bake = {
+        "environment": "green",
+        "seconds": 30.0,
+        "of_seconds": 600.0,
+        "requests": 1500,
+        "failures": 12,
+        "evidence": 11.0,
+        "evidence_needed": 20,
+    }
+    page.goto(admin.url)
+    _text(page, ".drain", "● blue drains: 3 requests and 1 tunnel still in flight")
+    _text(page, ".bake", "Baking ▲ green: 9 min 30 s left")
+    _text(page, ".bake", "Evidence of harm 11.0 of 20")
+    playwright.expect(page.get_by_role("button", name="Roll back to ● blue")).to_be_enabled()
+    playwright.expect(page.get_by_role("button", name="Switch to")).to_be_hidden()
+
+
+def test_events_appear_as_they_happen(admin: Admin, page: Page) -> None:
+    """And are announced to screen readers where they matter; markup in them stays text."""
+    page.goto(admin.url)
+    _text(page, "#connection", "✓ live")
+    admin.publish("auto_rollback", "default", reason="<img src=x onerror=alert(1)>")
+    _text(page, "#events", "default: auto rollback")
+    _text(page, "#events", "<img src=x")
+    _text(page, "#announcer", "default: auto rollback")
+
+
+def test_a_deployment_has_a_page_of_its_own(admin: Admin, page: Page) -> None:
+    """With the evidence that decided."""
+    series = [{"t": t, "successes": 10, "failures": t, "evidence": t * 4.0} for t in range(6)]
+    bake = {
+        "rule": "sequential",
+        "baseline": {"failure_share": 0.01, "requests": 1000},
+        "harm_level": 0.03,
+        "break_even": 0.018,
+        "evidence": 20.0,
+        "evidence_needed": 20,
+        "requests": 60,
+        "failures": 15,
+        "seconds": 6,
+        "of_seconds": 600,
+        "series": series,
+        "reasons": {"server_error": 15},
+    }
+    admin.operations.looks = [
+        deployment(outcome="rolled_back", finished_at=AT, explanation={"bake": bake})
+    ]
+    page.goto(admin.url)
+    page.get_by_role("link", name=re.compile("switch: blue")).click()
+    _text(page, "h1", "Deployment 1: switch of default to ▲ green")
+    _text(page, ".outcome", "taken back")
+    _text(page, ".deployment", "Harm means about 3.00 %; from 1.80 % on the evidence grows")
+    image = page.get_by_role("img", name=re.compile("Evidence of harm: at the end 20"))
+    playwright.expect(image).to_be_visible()
+    _text(page, ".deployment svg", "harm level 3.00 %")
+
+
+def test_everything_is_reached_by_keyboard(admin: Admin, page: Page) -> None:
+    """Tab from the top meets the skip link, the token, and the service's buttons in order."""
+    page.goto(admin.url)
+    _text(page, "h1", "● blue is live")
+    page.locator("body").evaluate("document.activeElement.blur()")
+    reached = []
+    for _ in range(7):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.textContent.trim()"))
+    assert reached == [
+        "Skip to the services",
+        "bgproxy",
+        "Token",
+        "Verify green",
+        "Switch to ▲ green",
+        "Roll back to ▲ green",
+        "Pause",
+    ]
+
+
+def test_a_proxy_that_is_gone_is_noticed(page: Page) -> None:
+    """The page does not show yesterday's state as if it were today's."""
+    with admin_in_thread() as admin:
+        page.goto(admin.url)
+        _text(page, "#connection", "✓ live")
+    _text(page, "#connection", "✕ no answer from the proxy")
+
+
+@contextmanager
+def _demo() -> Iterator[tuple[str, str, str]]:
+    """`bgproxy demo` as a user starts it: addresses of traffic, dashboard, and green itself."""
+    listen, admin = (f"127.0.0.1:{port}" for port in _free_ports(2))
+    command = [sys.executable, "-m", "bgproxy", "demo"]
+    with subprocess.Popen(
+        [*command, "--listen", listen, "--admin-listen", admin],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            green = ""
+            for line in process.stdout:
+                if found := re.match(r" +green +(http://\S+)", line):
+                    green = found[1]
+                if "Ctrl-C ends everything" in line:
+                    break
+            assert green
+            yield f"http://{listen}", f"http://{admin}", green
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
+
+
+def _free_ports(count: int) -> list[int]:
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
+
+
+@contextmanager
+def _visitors(url: str) -> Iterator[list[str]]:
+    """Some sixty requests a second; which environment answered each."""
+    answered: list[str] = []
+    done = threading.Event()
+
+    def visit() -> None:
+        while not done.wait(0.03):
+            with suppress(OSError), urllib.request.urlopen(url, timeout=5) as response:
+                answered.append(response.read().decode().split()[0])
+
+    visitors = [threading.Thread(target=visit) for _ in range(2)]
+    for visitor in visitors:
+        visitor.start()
+    try:
+        yield answered
+    finally:
+        done.set()
+        for visitor in visitors:
+            visitor.join()
+
+
+def _picture(page: Page, name: str) -> None:
+    if SCREENSHOTS:
+        page.screenshot(path=Path(SCREENSHOTS) / f"dashboard-{name}.png")
+
+
+@pytest.mark.timeout(120)
+def test_the_real_thing_switches_and_rolls_back_by_itself(page: Page) -> None:
+    """A click moves the traffic; a failing release is taken back; the page shows it within 2 s."""
+    with _demo() as (traffic, dashboard, green), _visitors(f"{traffic}/") as answered:
+        page.goto(dashboard)
+        _text(page, "h1", "● blue is live")
+        _wait_for(lambda: len(answered) > 300)
+        _picture(page, "steady")
+        page.get_by_role("button", name="Switch to ▲ green").click()
+        page.get_by_label("Why").fill("release 2")
+        _picture(page, "confirm")
+        page.locator("#confirm-go").click()
+        _text(page, "h1", "▲ green is live")
+        seen = len(answered)
+        _wait_for(lambda: "green" in answered[seen:])
+        _text(page, ".bake", "Baking ▲ green")
+        _picture(page, "baking")
+        urllib.request.urlopen(
+            urllib.request.Request(f"{green}/fail?share=0.5", method="POST"), timeout=5
+        ).close()
+        playwright.expect(page.locator("#announcer")).to_contain_text(
+            "auto rollback", timeout=60_000
+        )
+        announced = time.monotonic()
+        _text(page, "h1", "● blue is live")
+        assert time.monotonic() - announced < 2
+        _picture(page, "rolled-back")
+        page.get_by_role("link", name=re.compile("switch: blue")).first.click()
+        _text(page, ".outcome", "taken back")
+        _text(page, ".deployment", "server_error")
+        _picture(page, "deployment")
+
+
+def _wait_for(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
