@@ -94,7 +94,7 @@ class Downstream(ClientConnection):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes from the client."""
-        data = bytes(self.worker.scratch[:nbytes])
+        data = self.worker.scratch[:nbytes].tobytes()
         phase = self.phase
         if phase == IDLE:
             self._read(self._partial + data if self._partial else data)
@@ -320,23 +320,16 @@ class Downstream(ClientConnection):
         head = self.head
         self.phase = EXCHANGE
         self.upstream = upstream
-        if head.extras is None and head.host == self._forwarded_host:
-            lines = self._forwarded
-        else:
-            lines = self._lines_to_add(head)
         worker.requests += 1
-        self.number = worker.requests
-        upstream.begin(
-            self,
-            b"%b%bX-Request-Start: t=%d\r\nX-Request-Id: %b%x\r\n\r\n"
-            % (
-                head.lines,
-                lines,
-                (self.started + worker.epoch_offset) * 1000,
-                worker.request_prefix,
-                worker.requests,
-            ),
-        )
+        self.number = number = worker.requests
+        milliseconds = (self.started + worker.epoch_offset) * 1000
+        if head.extras is None and head.host:
+            if head.host != self._forwarded_host:
+                self._remember_forwarding(head)
+            tail = b"%x\r\nX-Request-Start: t=%d\r\n\r\n" % (number, milliseconds)
+            upstream.begin(self, b"".join((head.lines, self._forwarded, tail)))
+        else:
+            upstream.begin(self, self._with_lines_added(head, milliseconds))
         if self.body_left:
             self.may_be_repeated = False
             self.body_mark = 0
@@ -350,16 +343,29 @@ class Downstream(ClientConnection):
             patience = _HALF_CLOSED_SECONDS if self.is_client_done else timeouts.response
             self.deadline = worker.now + patience
 
-    def _lines_to_add(self, head: RequestHead) -> bytes:
-        """The fields of ours that go behind the client's; kept where only the host matters."""
-        lines = forwarded_lines(
+    def _remember_forwarding(self, head: RequestHead) -> None:
+        """Make the fields of ours that go behind a plain head; they change with the Host alone.
+
+        The last of them is the request id, up to where the request's number follows.
+        """
+        lines = self._forwarding(head)
+        self._forwarded = b"%bX-Request-Id: %b" % (lines, self.worker.request_prefix)
+        self._forwarded_host = head.host
+
+    def _with_lines_added(self, head: RequestHead, milliseconds: float) -> bytes:
+        """A head that is not plain, with the fields of ours behind; a request id is kept."""
+        lines = [head.lines, self._forwarding(head)]
+        if not head.host:
+            lines.append(b"Host: %b\r\n" % self.backend.authority)
+        if head.extras is None or b"x-request-id" not in head.extras:
+            lines.append(b"X-Request-Id: %b%x\r\n" % (self.worker.request_prefix, self.number))
+        lines.append(b"X-Request-Start: t=%d\r\n\r\n" % milliseconds)
+        return b"".join(lines)
+
+    def _forwarding(self, head: RequestHead) -> bytes:
+        return forwarded_lines(
             self.client, self.scheme, head.host, head.extras, is_trusted=self.is_trusted
         )
-        if not head.host:
-            lines += b"Host: %b\r\n" % self.backend.authority
-        elif head.extras is None:
-            self._forwarded, self._forwarded_host = lines, head.host
-        return lines
 
     def _relay_body(self, data: bytes | memoryview) -> None:
         """Pass body bytes on; what follows the body is the next request's."""

@@ -180,7 +180,7 @@ class Upstream(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes from the backend."""
-        data = bytes(self.worker.scratch[:nbytes])
+        data = self.worker.scratch[:nbytes].tobytes()
         exchange = self.exchange
         phase = self.phase
         if exchange is None:

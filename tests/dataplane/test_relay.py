@@ -50,6 +50,21 @@ async def test_request_arrives_as_sent_with_the_proxys_own_fields_behind() -> No
     )
 
 
+async def test_request_id_of_the_client_is_kept_and_otherwise_made() -> None:
+    """Every request that reaches a backend carries just one id; ours never repeats."""
+    (backend,) = await start(echoing())
+    async with running(table_of([backend.port], [])) as proxy:
+        own = await proxy.talk(
+            b"GET / HTTP/1.1\r\nHost: x\r\nX-Request-Id: abc\r\nConnection: close\r\n\r\n"
+        )
+        request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        made = [await proxy.talk(request) for _ in range(3)]
+    assert re.findall(rb"(?i)X-Request-Id: ([^\r]*)", own) == [b"abc"]
+    ids = [re.findall(rb"X-Request-Id: ([^\r]*)", answer) for answer in made]
+    assert all(len(found) == 1 and found[0] for found in ids)
+    assert len({found[0] for found in ids}) == 3
+
+
 async def test_pipelined_requests_are_answered_in_order() -> None:
     """Requests sent at once are carried one after the other on one client connection."""
     (backend,) = await start(echoing())
