@@ -62,7 +62,7 @@ cdef struct Section:
     int connection             # 0 if nothing is said, 1 for keep-alive, 2 for close
     bint has_host
     bint has_coding
-    bint is_respelled          # whether a coding is to be written anew, as more than its case differs
+    bint is_changed            # whether more than the case of what goes on differs from what came
     Line host
     Line cuts[MOST_CUTS]       # lines that do not go on as they are
     bint is_coding[MOST_CUTS]  # whether a cut is replaced by CODING_LINE
@@ -202,7 +202,7 @@ cdef bint read_section(
     cdef Line line
     cdef int kind
     section.fields = section.cut_count = section.note_count = section.connection = 0
-    section.has_host = section.has_coding = section.is_respelled = False
+    section.has_host = section.has_coding = section.is_changed = False
     section.length = -1
     line.end = start
     while line.end < stop and data[line.end] != c"\r":
@@ -257,6 +257,7 @@ cdef bint cut(Section *section, Line *line, bint is_coding) noexcept:
         return False
     section.cuts[section.cut_count] = line[0]
     section.is_coding[section.cut_count] = is_coding
+    section.is_changed = section.is_changed or not is_coding
     section.cut_count += 1
     return True
 
@@ -265,7 +266,8 @@ cdef bint read_coding(bytes data, Line *line, Section *section) except -1:
     """Take in a line that says chunked, in our spelling; False if it says anything else."""
     cdef Py_ssize_t place
     section.has_coding = True
-    if not is_word(data, line.value, line.value_end, b"chunked"):
+    # White space behind it is for the reference: llhttp takes blanks there and no tabs.
+    if line.value_end + 2 != line.end or not is_word(data, line.value, line.value_end, b"chunked"):
         return False
     if line.end - line.start == PyBytes_GET_SIZE(CODING_LINE):
         for place in range(line.start, line.end):
@@ -273,9 +275,8 @@ cdef bint read_coding(bytes data, Line *line, Section *section) except -1:
                 break
         else:
             return True
-    section.is_respelled = (
-        line.end - line.start != PyBytes_GET_SIZE(CODING_LINE) or data[line.name_end + 1] != c" "
-    )
+    if line.end - line.start != PyBytes_GET_SIZE(CODING_LINE) or data[line.name_end + 1] != c" ":
+        section.is_changed = True
     return cut(section, line, True)
 
 
@@ -317,6 +318,15 @@ cdef bint is_plain_host(bytes data, Line *line) except -1:
     return True
 
 
+cdef bytes lowered(bytes data, Py_ssize_t start, Py_ssize_t end):
+    """A plain name in lower case: the bit that letters need, digits and hyphens have."""
+    cdef bytes name = PyBytes_FromStringAndSize(NULL, end - start)
+    cdef Py_ssize_t place
+    for place in range(start, end):
+        PyBytes_AS_STRING(name)[place - start] = data[place] | 32
+    return name
+
+
 cdef dict extras_of(bytes data, Section *section):
     """The noted fields by their lower-case names, or None; empty if a name comes twice."""
     cdef dict extras = {}
@@ -326,7 +336,7 @@ cdef dict extras_of(bytes data, Section *section):
         return None
     for n in range(section.note_count):
         line = &section.notes[n]
-        name = data[line.start:line.name_end].lower()
+        name = lowered(data, line.start, line.name_end)
         if name in extras:
             return {}
         extras[name] = data[line.value:line.value_end]
@@ -450,9 +460,7 @@ cdef object scan_response(bytes data, bytes method, tuple limits):
         length,
         1,
         length != UNTIL_CLOSE and section.connection != 2,
-        length != UNTIL_CLOSE
-        and (section.cut_count == 0 or (section.cut_count == 1 and section.has_coding))
-        and not section.is_respelled,
+        length != UNTIL_CLOSE and not section.is_changed,
         None,
     )
 
