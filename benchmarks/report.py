@@ -40,7 +40,7 @@ class Sample:
 
     def __str__(self) -> str:
         return (
-            f"{self.workload:8} {self.peer:8} {self.cpu_us:9.1f} µs/request "
+            f"{self.workload:8} {self.peer:13} {self.cpu_us:9.1f} µs/request "
             f"{self.rate:9.0f} requests/s  p99 {self.p99_ms:7.2f} ms  busy {self.busy_share:4.0%}"
         )
 
