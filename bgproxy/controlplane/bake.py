@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from bgproxy.controlplane.registry import ServiceEntry
+from bgproxy.controlplane.entries import ServiceEntry
 from bgproxy.controlplane.tasks import Tasks
 from bgproxy.domain.baseline import BUCKET_SECONDS, BUCKETS, Tally, slow_in
 from bgproxy.domain.model import COLORS, Color

@@ -14,15 +14,17 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from bgproxy.controlplane.bake import Bake, Sampler
+from bgproxy.controlplane.calls import Caller
+from bgproxy.controlplane.commit import changes_of, end_by
 from bgproxy.controlplane.draining import DrainProgress, drain
+from bgproxy.controlplane.entries import ServiceEntry
 from bgproxy.controlplane.events import EventHub
 from bgproxy.controlplane.fleet import Fleet
-from bgproxy.controlplane.probes import Probes
-from bgproxy.controlplane.publisher import Publisher
-from bgproxy.controlplane.registry import ServiceEntry, unlocked
+from bgproxy.controlplane.hooks import HookRunner
+from bgproxy.controlplane.inventory import Inventory
+from bgproxy.controlplane.preparation import Preparation
 from bgproxy.controlplane.rollout import Rollout
 from bgproxy.controlplane.tasks import Tasks
-from bgproxy.controlplane.times import rfc3339
 from bgproxy.controlplane.verify import Verifier
 from bgproxy.controlplane.watch import Watch
 from bgproxy.domain.baseline import make_baseline
@@ -36,16 +38,13 @@ from bgproxy.domain.deployment import (
     admit_rollback,
     advance,
 )
-from bgproxy.domain.health import is_enough
+from bgproxy.domain.hooks import Moment
 from bgproxy.domain.model import Color, RollbackRule
 from bgproxy.errors import Refused, StateError
 from bgproxy.state.journal import (
-    Audit,
-    Change,
     Journal,
     SaveDeployment,
     SaveEnvironment,
-    SavePointer,
 )
 from bgproxy.state.ledger import DURATION_BOUNDS
 
@@ -62,25 +61,39 @@ class Conductor:
         journal: Journal,
         fleet: Fleet,
         events: EventHub,
-        publisher: Publisher,
-        probes: Probes,
+        inventory: Inventory,
         sampler: Sampler,
         tasks: Tasks,
     ) -> None:
         self._journal = journal
         self._fleet = fleet
         self._events = events
-        self._publisher = publisher
-        self._probes = probes
         self._sampler = sampler
         self._tasks = tasks
         self._next_id = 1
-        self.verifier = Verifier()
-        self._watch = Watch(events, probes, self.verifier, tasks, self._end_bake, self._take_back)
+        self._caller = Caller()
+        self.verifier = Verifier(self._caller)
+        self._hooks = HookRunner(journal, events, fleet.ledger, self._caller, tasks)
+        self._preparation = Preparation(
+            journal,
+            events,
+            inventory.publisher,
+            inventory.probes,
+            self.verifier,
+            self._hooks,
+        )
+        self._watch = Watch(
+            events, inventory.probes, self.verifier, tasks, self._end_bake, self._take_back
+        )
 
     def continue_after(self, last_id: int) -> None:
         """Number deployments from after this one."""
         self._next_id = last_id + 1
+
+    async def close(self) -> None:
+        """Send nothing any more; the tasks have ended."""
+        await self.verifier.close()
+        await self._caller.close()
 
     def begin(
         self,
@@ -125,9 +138,9 @@ class Conductor:
             Refused: the target is not fit, another came first, or the state cannot be written.
         """
         try:
-            if not self._is_prepared(service, rollout, verify=verify, force=force):
+            if self._preparation.is_needed(service, rollout, verify=verify, force=force):
                 rollout.preparation = self._tasks.start(
-                    self._prepare(service, rollout, verify=verify, force=force), "prepare"
+                    self._preparation.run(service, rollout, verify=verify, force=force), "prepare"
                 )
                 # A plain await would take the task's cancellation for the caller's.
                 await asyncio.wait((rollout.preparation,))
@@ -142,74 +155,6 @@ class Conductor:
             if rollout.phase is Phase.VERIFYING:
                 self._fail(service, rollout, error)
             raise
-
-    def _is_prepared(
-        self, service: ServiceEntry, rollout: Rollout, *, verify: bool, force: bool
-    ) -> bool:
-        """Whether there is nothing to wait for, so that a switch costs one commit only."""
-        environment = service.environment(rollout.deployment.to_color)
-        share = service.settings.switch.min_healthy
-        is_fit = force or (
-            is_enough(environment.ready, environment.count, share)
-            and not (verify and service.settings.verify.checks)
-        )
-        return is_fit and self._publisher.is_settled
-
-    async def _prepare(
-        self, service: ServiceEntry, rollout: Rollout, *, verify: bool, force: bool
-    ) -> None:
-        target = rollout.deployment.to_color
-        self._journal.write_later(SaveDeployment(rollout.deployment))
-        if not force:
-            await self._until_healthy(service, target)
-            if verify and service.settings.verify.checks:
-                await self._until_verified(service, rollout)
-        # The pointer may move only once every worker has the table that the target needs.
-        await self._publisher.settle()
-
-    async def _until_healthy(self, service: ServiceEntry, target: Color) -> None:
-        environment = service.environment(target)
-        policy = service.settings.switch
-
-        def is_healthy() -> bool:
-            return is_enough(environment.ready, environment.count, policy.min_healthy)
-
-        if is_healthy():
-            return
-        self._probes.poke(environment.entries)
-        try:
-            async with asyncio.timeout(policy.ready_timeout):
-                while not is_healthy():
-                    await service.probed.wait()
-        except TimeoutError:
-            raise _not_healthy(service, target) from None
-
-    async def _until_verified(self, service: ServiceEntry, rollout: Rollout) -> None:
-        target = rollout.deployment.to_color
-        checks = await self.verifier.run(service, service.environment(target))
-        failed = [check for check in checks if not check["passed"]]
-        self._events.publish(
-            "verify",
-            service.name,
-            deployment=rollout.deployment.id,
-            environment=str(target),
-            passed=not failed,
-            failed=sorted({check["name"] for check in failed}),
-        )
-        details = dict(rollout.deployment.details) | {"checks": checks}
-        rollout.deployment = replace(rollout.deployment, details=details)
-        if failed:
-            named = "; ".join(
-                f"{check['name']} at {check['backend']}: {check['failures'][0]}"
-                for check in failed[:5]
-            )
-            more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
-            raise Refused(
-                409,
-                "checks-failed",
-                f"{target} fails its checks: {named}{more}.",
-                {"environment": str(target), "checks": checks, "passed": False},
-            )
 
     def _fail(self, service: ServiceEntry, rollout: Rollout, error: BaseException) -> None:
         """A deployment ends before its pointer moved."""
@@ -265,7 +210,7 @@ class Conductor:
         )
         event = Event.COMMITTED if deployment.bake else Event.COMMITTED_UNWATCHED
         committed = replace(deployment, phase=advance(Phase.SWITCHING, event).phase)
-        changes = self._changes(service, committed, force=force)
+        changes = changes_of(service, committed, force=force)
         try:
             await self._journal.write(*changes)
         except StateError as error:
@@ -281,50 +226,13 @@ class Conductor:
             if isinstance(change, SaveEnvironment):
                 service.environment(change.color).saved = change
         if predecessor is not None and not predecessor.phase.is_over:
-            self._carry_out(service, predecessor, predecessor.happened(_end_by(deployment.kind)))
+            self._carry_out(service, predecessor, predecessor.happened(end_by(deployment.kind)))
         self._journal.write_later(SaveDeployment(rollout.deployment))
         self._announce(service, rollout)
         self._carry_out(service, rollout, effects)
-
-    def _changes(
-        self, service: ServiceEntry, committed: Deployment, *, force: bool
-    ) -> list[Change]:
-        """All that goes to disk, at once, before the pointer moves."""
-        watched = service.watched
-        changes: list[Change] = [
-            SavePointer(service.name, committed.generation or 0, committed.to_color),
-            SaveDeployment(committed),
-            Audit(
-                committed.requested_at,
-                service.name,
-                committed.actor,
-                str(committed.kind),
-                {"active": str(committed.from_color)},
-                {
-                    "active": str(committed.to_color),
-                    "generation": committed.generation,
-                    "deployment": committed.id,
-                    "reason": committed.reason,
-                    "force": force,
-                },
-            ),
-        ]
-        if watched is not None:
-            event = _end_by(committed.kind)
-            ended = replace(
-                watched.deployment,
-                phase=advance(watched.phase, event).phase,
-                finished_at=time.time(),
-            )  # its explanation follows when nobody waits
-            changes.append(SaveDeployment(ended))
-        target = service.environment(committed.to_color).saved
-        if committed.kind is Kind.SWITCH:
-            if target.release != committed.release or target.locked_by is not None:
-                changes.append(unlocked(target, release=committed.release))
-        elif committed.kind is Kind.AUTO_ROLLBACK and watched is not None:
-            left = service.environment(committed.from_color).saved
-            changes.append(replace(left, locked_by=watched.deployment.id))
-        return changes
+        is_switch = deployment.kind is Kind.SWITCH
+        moment = Moment.AFTER_SWITCH if is_switch else Moment.AFTER_ROLLBACK
+        self._hooks.tell(service, rollout, moment)
 
     def _with_baseline(self, service: ServiceEntry, deployment: Deployment) -> dict[str, Any]:
         details = dict(deployment.details)
@@ -436,6 +344,7 @@ class Conductor:
             left=progress.requests + progress.tunnels,
         )
         self._carry_out(service, rollout, effects)
+        self._hooks.tell(service, rollout, Moment.ON_DRAINED)
 
     def _end_bake(self, service: ServiceEntry, rollout: Rollout, bake: Bake) -> None:
         outcome, detail = bake.judge.finish()
@@ -461,6 +370,7 @@ class Conductor:
             detail=detail,
         )
         self._carry_out(service, rollout, effects)
+        self._hooks.tell(service, rollout, Moment.AFTER_BAKE)
 
     async def _take_back(
         self, service: ServiceEntry, rollout: Rollout, reason: str, details: dict[str, Any]
@@ -479,45 +389,3 @@ def _still_wanted(rollout: Rollout) -> None:
     if rollout.phase is not Phase.VERIFYING:
         detail = "A rollback came while the target was being prepared; nothing was switched."
         raise Refused(409, "superseded", detail, {"deployment": rollout.deployment.id})
-
-
-def _end_by(kind: Kind) -> Event:
-    """What a new deployment of that kind is to the one that is being watched."""
-    return Event.OVERTAKEN if kind is Kind.SWITCH else Event.TAKEN_BACK
-
-
-def _not_healthy(service: ServiceEntry, target: Color) -> Refused:
-    """The refusal that names each backend, what it answered and when."""
-    environment = service.environment(target)
-    policy = service.settings.switch
-    backends = []
-    for entry in environment.entries:
-        last = entry.last
-        backends.append(
-            {
-                "url": entry.backend.url,
-                "address": str(entry.place),
-                "healthy": entry.health.is_ready,
-                "answered": last.detail if last else "not probed yet",
-                "at": rfc3339(last.at) if last else None,
-            }
-        )
-    backends += [
-        {
-            "url": backend.url,
-            "address": None,
-            "healthy": False,
-            "answered": "its name does not resolve",
-            "at": None,
-        }
-        for backend in environment.unresolved
-    ]
-    named = "; ".join(f"{b['url']}: {b['answered']}" for b in backends if not b["healthy"])
-    return Refused(
-        409,
-        "target-not-healthy",
-        f"{target} did not become healthy within {policy.ready_timeout:g} s: "
-        f"{environment.ready} of {len(backends)} backends are, "
-        f"{100 * policy.min_healthy:g} % are needed ({named}).",
-        {"environment": str(target), "backends": backends},
-    )

@@ -7,9 +7,9 @@ import platform
 import time
 from dataclasses import dataclass
 
+from bgproxy.controlplane.entries import ServiceEntry
 from bgproxy.controlplane.events import EventHub
 from bgproxy.controlplane.fleet import Fleet
-from bgproxy.controlplane.registry import ServiceEntry
 from bgproxy.domain.drain import DrainStatus, next_drain_step
 from bgproxy.domain.model import Color
 

@@ -12,8 +12,8 @@ from http import HTTPStatus
 
 import structlog
 
+from bgproxy.controlplane.entries import BackendEntry, ServiceEntry
 from bgproxy.controlplane.exchange import Answer, Exchanger, NoAnswerError, ProbeResult
-from bgproxy.controlplane.registry import BackendEntry, ServiceEntry
 from bgproxy.controlplane.tasks import Tasks
 from bgproxy.domain.health import next_probe_in
 from bgproxy.domain.model import HealthPolicy

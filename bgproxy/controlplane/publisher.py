@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from bgproxy.controlplane.fleet import Fleet
-from bgproxy.controlplane.registry import Pulse
+from bgproxy.controlplane.pulse import Pulse
 from bgproxy.controlplane.tasks import Tasks
 from bgproxy.state.table import RoutingTable
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from typing import Any
 
+from bgproxy.controlplane.calls import Caller
+from bgproxy.controlplane.entries import BackendEntry, EnvironmentEntry, ServiceEntry
 from bgproxy.controlplane.exchange import Answer, Exchanger, NoAnswerError
 from bgproxy.controlplane.probes import show_status
-from bgproxy.controlplane.registry import BackendEntry, EnvironmentEntry, ServiceEntry
 from bgproxy.domain.model import Expectation, HttpCheck
 
 _AT_ONCE = 16
@@ -18,20 +20,58 @@ _ABSENT = object()
 
 
 class Verifier:
-    """Runs checks; `close` in the end."""
+    """Runs checks; `close` in the end.
 
-    def __init__(self) -> None:
+    Args:
+        caller: makes the calls that take part.
+    """
+
+    def __init__(self, caller: Caller) -> None:
         self._exchanger = Exchanger()
+        self._caller = caller
 
     async def run(
-        self, service: ServiceEntry, environment: EnvironmentEntry
+        self, service: ServiceEntry, environment: EnvironmentEntry, key: str
     ) -> list[dict[str, Any]]:
-        """Run every check against every address, `_AT_ONCE` at a time.
+        """Warm every address up, run every check against every address, then ask the calls.
+
+        Args:
+            key: names this occasion for the calls.
 
         Returns:
-            One entry for each check and address, ready for JSON: ``name``, ``backend``,
-            ``address``, ``passed``, ``attempts``, ``failures`` (what was wrong, each time).
+            One entry for each check and address and one for each call, ready for JSON: ``name``,
+            ``kind``, ``backend``, ``address``, ``passed``, ``attempts``, ``failures`` (what was
+            wrong, each time).
         """
+        policy = service.settings.verify
+        await asyncio.gather(*(self._warm_up(service, entry) for entry in environment.entries))
+        checks = await self.run_checks(service, environment)
+        document = {
+            "service": service.name,
+            "moment": "verify",
+            "to": str(environment.color),
+            "release": environment.release,
+            "backends": [backend.url for backend in environment.backends],
+        }
+        calls = await self._caller.run(policy.calls, document, key)
+        return checks + [call | {"backend": None, "address": None} for call in calls]
+
+    async def _warm_up(self, service: ServiceEntry, entry: BackendEntry) -> None:
+        """Answers, slow ones and none are all the same here."""
+        policy = service.settings.verify.warm_up
+        host = service.settings.plain_host or entry.backend.authority
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(policy.seconds if policy.requests else None):
+                for _ in range(policy.requests):
+                    with contextlib.suppress(NoAnswerError):
+                        await self._exchanger.ask(
+                            entry.place, policy.path, host=host, timeout=policy.seconds
+                        )
+
+    async def run_checks(
+        self, service: ServiceEntry, environment: EnvironmentEntry
+    ) -> list[dict[str, Any]]:
+        """Run the HTTP checks alone, `_AT_ONCE` at a time."""
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def check_one(check: HttpCheck, entry: BackendEntry) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from bgproxy.controlplane.registry import BackendEntry, EnvironmentEntry, ServiceEntry
+from bgproxy.controlplane.entries import BackendEntry, EnvironmentEntry, ServiceEntry
 from bgproxy.controlplane.rollout import Rollout
 from bgproxy.controlplane.times import rfc3339
 from bgproxy.domain.deployment import Deployment, Outcome, Phase

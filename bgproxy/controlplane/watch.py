@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 
 from bgproxy.controlplane.bake import Bake
+from bgproxy.controlplane.entries import ServiceEntry
 from bgproxy.controlplane.events import EventHub
 from bgproxy.controlplane.probes import Probes
-from bgproxy.controlplane.registry import ServiceEntry
 from bgproxy.controlplane.rollout import Rollout
 from bgproxy.controlplane.tasks import Tasks
 from bgproxy.controlplane.verify import Verifier
@@ -105,7 +105,7 @@ class Watch:
         fresh = await self._probes.probe_now(old.entries)
         checks = []
         if service.settings.verify.checks and any(result.has_passed for _, result in fresh):
-            checks = await self._verifier.run(service, old)
+            checks = await self._verifier.run_checks(service, old)
         failed = sorted({check["name"] for check in checks if not check["passed"]})
         way = WayBack(
             is_there=bool(old.entries) and old.saved.changed_at <= applied_at,

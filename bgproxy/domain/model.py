@@ -11,6 +11,8 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 
+from bgproxy.domain.hooks import Call, Hooks
+
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?\Z")
 
 
@@ -278,10 +280,38 @@ class HttpCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmUp:
+    """Requests that every backend gets before its checks; how they are answered is ignored.
+
+    Args:
+        path: of a GET.
+        requests: how many each backend gets at most.
+        seconds: for how long at most.
+    """
+
+    path: str = "/"
+    requests: int = 0
+    seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyPolicy:
-    """What is checked before a switch and by ``bgproxy verify``."""
+    """What is checked before a switch and by ``bgproxy verify``.
+
+    Args:
+        checks: HTTP requests to every backend.
+        calls: commands and webhooks that are asked once for the environment.
+        warm_up: what comes before the checks; no requests by default.
+    """
 
     checks: tuple[HttpCheck, ...] = ()
+    calls: tuple[Call, ...] = ()
+    warm_up: WarmUp = field(default_factory=WarmUp)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.checks and not self.calls and not self.warm_up.requests
 
 
 class RollbackRule(enum.StrEnum):
@@ -362,6 +392,7 @@ class Service:
     drain: DrainPolicy = field(default_factory=DrainPolicy)
     verify: VerifyPolicy = field(default_factory=VerifyPolicy)
     rollback: RollbackPolicy = field(default_factory=RollbackPolicy)
+    hooks: Hooks = field(default_factory=Hooks)
 
     def environment(self, color: Color) -> Environment:
         """The environment of that color."""

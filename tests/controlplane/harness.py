@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from bgproxy.config.settings import Settings
 from bgproxy.controlplane.coordinator import Coordinator
+from bgproxy.controlplane.entries import ServiceEntry
 from bgproxy.controlplane.events import Event, EventHub
-from bgproxy.controlplane.registry import ServiceEntry
 from bgproxy.domain.model import (
     Backend,
     Color,
@@ -207,7 +207,7 @@ class ControlPlane:
     @property
     def entry(self) -> ServiceEntry:
         """The service's entry in the registry."""
-        return self.coordinator._registry.services["default"]
+        return self.coordinator._services["default"]
 
     def second(self, number: int, *, ok: int = 0, failed: int = 0) -> None:
         """Let one second pass for the judge, after the switch, with what it brought."""
@@ -245,7 +245,7 @@ class ControlPlane:
             return all(b["healthy"] for e in environments for b in e["backends"])
 
         await self.until(healthy)
-        await self.coordinator._publisher.settle()
+        await self.coordinator._inventory.publisher.settle()
 
 
 @contextlib.asynccontextmanager

@@ -256,7 +256,7 @@ async def test_switch_waits_for_the_table_that_the_target_needs(tmp_path: Path) 
     """The pointer does not move before every worker has the newest table."""
     async with control_plane(tmp_path) as (plane, _, _):
         plane.fleet.open.clear()
-        plane.coordinator._publisher.request()
+        plane.coordinator._inventory.publisher.request()
         waiting = asyncio.create_task(switch(plane))
         await plane.until(lambda s: s["phase"] == "verifying")
         assert plane.fleet.ledger.pointer(0) == Pointer(1, BLUE)
@@ -328,7 +328,7 @@ async def test_replaced_active_backends_serve_until_a_new_one_is_ready(tmp_path:
         assert [(r.url, r.is_ready) for r in routes] == [(green.url, False), (blue.url, True)]
         green.gate.set()
         await plane.until(lambda s: s["environments"]["blue"]["backends"][0]["healthy"])
-        await plane.coordinator._publisher.settle()
+        await plane.coordinator._inventory.publisher.settle()
         routes = plane.fleet.tables[-1].services[0].backends(BLUE)
         assert [(r.url, r.is_ready) for r in routes] == [(green.url, True)]
 
@@ -344,7 +344,7 @@ async def test_pause_holds_and_resume_lets_go(tmp_path: Path) -> None:
         assert plane.fleet.tables[-1].services[0].held_until == 0
         await plane.coordinator.pause("default", 0.01, "ann")
         await plane.event("resume", lambda event: event.data.get("reason") == "time is over")
-        await plane.coordinator._publisher.settle()
+        await plane.coordinator._inventory.publisher.settle()
         assert plane.fleet.tables[-1].services[0].held_until == 0
 
 

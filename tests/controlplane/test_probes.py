@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from bgproxy.controlplane.entries import BackendEntry
 from bgproxy.controlplane.exchange import Exchanger, Place
 from bgproxy.controlplane.probes import send_probe, show_status
-from bgproxy.controlplane.registry import BackendEntry
 from bgproxy.domain.model import Backend, HealthPolicy
 from tests.controlplane.harness import FakeBackend
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import pytest
 
-from bgproxy.controlplane.registry import (
-    Pulse,
-    Registry,
-    ServiceEntry,
-    fingerprint,
-    reconcile,
-)
+from bgproxy.controlplane.entries import ServiceEntry, reconcile
+from bgproxy.controlplane.registry import Registry
 from bgproxy.domain.health import Health
 from bgproxy.domain.model import COLORS, Backend, Color, Environment, Service
 from bgproxy.state import ledger as cells
@@ -176,33 +169,6 @@ def test_owners_of_slots_are_known(registry: Registry) -> None:
     assert registry.owner(0) is None
 
 
-def test_the_state_rules_until_the_file_changes() -> None:
-    """A fingerprint of the file's value decides."""
-    service = make("http://a:1")
-    first, is_new = reconcile(service, BLUE, None, 100.0)
-    assert is_new
-    assert (first.backends, first.changed_at) == (None, 0.0)
-    assert reconcile(service, BLUE, first, 100.0) == (first, False)
-    set_by_api = replace(first, backends=("http://b:2",), release="v2", changed_by="ann")
-    assert reconcile(service, BLUE, set_by_api, 100.0) == (set_by_api, False)
-    after, is_new = reconcile(make("http://c:3"), BLUE, set_by_api, 100.0)
-    assert is_new
-    assert (after.backends, after.release, after.changed_at) == (None, "", 100.0)
-
-
-def test_fingerprints_follow_the_value() -> None:
-    """Backends, their order, and the release."""
-    backends = (Backend.parse("http://a:1"), Backend.parse("http://b:1"))
-    texts = {
-        fingerprint(Environment(backends)),
-        fingerprint(Environment(backends[::-1])),
-        fingerprint(Environment(backends, "v1")),
-        fingerprint(Environment(backends[:1])),
-    }
-    assert len(texts) == 4
-    assert fingerprint(Environment(backends)) == fingerprint(Environment(tuple(backends)))
-
-
 def test_api_backends_win_over_the_files(registry: Registry) -> None:
     """And are what is routed."""
     service = make("http://10.0.0.1:80")
@@ -214,20 +180,3 @@ def test_api_backends_win_over_the_files(registry: Registry) -> None:
     refresh(registry, entry, Addresses())
     assert [r.host for r in entry.route().backends(BLUE)] == ["10.0.0.9"]
     assert entry.environment(BLUE).release == "v9"
-
-
-async def test_a_pulse_wakes_all_who_wait_now() -> None:
-    """And nobody who comes later; a waiter that is cancelled is forgotten."""
-    pulse = Pulse()
-    waiting = [asyncio.ensure_future(pulse.wait()) for _ in range(3)]
-    await asyncio.sleep(0)
-    waiting[0].cancel()
-    pulse.beat()
-    results = await asyncio.gather(*waiting, return_exceptions=True)
-    assert isinstance(results[0], asyncio.CancelledError)
-    assert results[1:] == [None, None]
-    late = asyncio.ensure_future(pulse.wait())
-    await asyncio.sleep(0)
-    assert not late.done()
-    pulse.beat()
-    await late

@@ -172,4 +172,4 @@ async def test_stop_waits_for_a_pointer_on_its_way(tmp_path: Path) -> None:
         saved = snapshot.pointers["default"]
         assert (saved.generation, saved.color) == pointer
         waiting.cancel()
-        plane.coordinator._registry.services.clear()  # its locks are taken for good
+        plane.coordinator._services.clear()  # its locks are taken for good

@@ -1,0 +1,165 @@
+"""Before the pointer moves: the target is healthy, passes its checks, and no hook says no."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from bgproxy.controlplane.entries import ServiceEntry
+from bgproxy.controlplane.events import EventHub
+from bgproxy.controlplane.hooks import HookRunner
+from bgproxy.controlplane.probes import Probes
+from bgproxy.controlplane.publisher import Publisher
+from bgproxy.controlplane.rollout import Rollout
+from bgproxy.controlplane.times import rfc3339
+from bgproxy.controlplane.verify import Verifier
+from bgproxy.domain.health import is_enough
+from bgproxy.domain.hooks import Moment
+from bgproxy.domain.model import Color
+from bgproxy.errors import Refused
+from bgproxy.state.journal import Journal, SaveDeployment
+
+
+class Preparation:
+    """Makes sure that a target is fit; `is_needed` tells whether that takes any time."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        events: EventHub,
+        publisher: Publisher,
+        probes: Probes,
+        verifier: Verifier,
+        hooks: HookRunner,
+    ) -> None:
+        self._journal = journal
+        self._events = events
+        self._publisher = publisher
+        self._probes = probes
+        self._verifier = verifier
+        self._hooks = hooks
+
+    def is_needed(
+        self, service: ServiceEntry, rollout: Rollout, *, verify: bool, force: bool
+    ) -> bool:
+        """Whether there is anything to wait for; else a switch costs one commit only."""
+        environment = service.environment(rollout.deployment.to_color)
+        share = service.settings.switch.min_healthy
+        is_fit = force or (
+            is_enough(environment.ready, environment.count, share)
+            and (service.settings.verify.is_empty or not verify)
+            and not service.settings.hooks.before_switch
+        )
+        return not (is_fit and self._publisher.is_settled)
+
+    async def run(
+        self, service: ServiceEntry, rollout: Rollout, *, verify: bool, force: bool
+    ) -> None:
+        """Return when the pointer may move.
+
+        Args:
+            force: wait for nothing but the workers' tables.
+
+        Raises:
+            Refused: the target did not become healthy, fails its checks, or a hook says no.
+        """
+        target = rollout.deployment.to_color
+        self._journal.write_later(SaveDeployment(rollout.deployment))
+        if not force:
+            await self._until_healthy(service, target)
+            if verify and not service.settings.verify.is_empty:
+                await self._until_verified(service, rollout)
+            await self._ask_before_switch(service, rollout)
+        # The pointer may move only once every worker has the table that the target needs.
+        await self._publisher.settle()
+
+    async def _until_healthy(self, service: ServiceEntry, target: Color) -> None:
+        environment = service.environment(target)
+        policy = service.settings.switch
+
+        def is_healthy() -> bool:
+            return is_enough(environment.ready, environment.count, policy.min_healthy)
+
+        if is_healthy():
+            return
+        self._probes.poke(environment.entries)
+        try:
+            async with asyncio.timeout(policy.ready_timeout):
+                while not is_healthy():
+                    await service.probed.wait()
+        except TimeoutError:
+            raise _not_healthy(service, target) from None
+
+    async def _until_verified(self, service: ServiceEntry, rollout: Rollout) -> None:
+        target = rollout.deployment.to_color
+        key = f"{service.name}-{rollout.deployment.id}-verify"
+        checks = await self._verifier.run(service, service.environment(target), key)
+        failed = [check for check in checks if not check["passed"]]
+        self._events.publish(
+            "verify",
+            service.name,
+            deployment=rollout.deployment.id,
+            environment=str(target),
+            passed=not failed,
+            failed=sorted({check["name"] for check in failed}),
+        )
+        details = dict(rollout.deployment.details) | {"checks": checks}
+        rollout.deployment = replace(rollout.deployment, details=details)
+        if failed:
+            named = "; ".join(
+                f"{check['name']} at {check['backend'] or check['kind']}: {check['failures'][0]}"
+                for check in failed[:5]
+            )
+            more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
+            raise Refused(
+                409,
+                "checks-failed",
+                f"{target} fails its checks: {named}{more}.",
+                {"environment": str(target), "checks": checks, "passed": False},
+            )
+
+    async def _ask_before_switch(self, service: ServiceEntry, rollout: Rollout) -> None:
+        """Call the hooks that may veto; every veto is named."""
+        reports = await self._hooks.call(service, rollout, Moment.BEFORE_SWITCH)
+        if vetoes := [report for report in reports if not report["passed"]]:
+            named = "; ".join(f"{veto['name']}: {veto['failures'][-1]}" for veto in vetoes)
+            raise Refused(
+                409, "checks-failed", f"Vetoed before the switch: {named}.", {"hooks": reports}
+            )
+
+
+def _not_healthy(service: ServiceEntry, target: Color) -> Refused:
+    """The refusal that names each backend, what it answered and when."""
+    environment = service.environment(target)
+    policy = service.settings.switch
+    backends = []
+    for entry in environment.entries:
+        last = entry.last
+        backends.append(
+            {
+                "url": entry.backend.url,
+                "address": str(entry.place),
+                "healthy": entry.health.is_ready,
+                "answered": last.detail if last else "not probed yet",
+                "at": rfc3339(last.at) if last else None,
+            }
+        )
+    backends += [
+        {
+            "url": backend.url,
+            "address": None,
+            "healthy": False,
+            "answered": "its name does not resolve",
+            "at": None,
+        }
+        for backend in environment.unresolved
+    ]
+    named = "; ".join(f"{b['url']}: {b['answered']}" for b in backends if not b["healthy"])
+    return Refused(
+        409,
+        "target-not-healthy",
+        f"{target} did not become healthy within {policy.ready_timeout:g} s: "
+        f"{environment.ready} of {len(backends)} backends are, "
+        f"{100 * policy.min_healthy:g} % are needed ({named}).",
+        {"environment": str(target), "backends": backends},
+    )
