@@ -142,7 +142,9 @@ def _state(series: Sequence[Series]) -> Iterator[Metric]:
         "bgproxy_active_environment", "1 for the environment that gets traffic.", labels=_SIDE
     )
     generation = GaugeMetricFamily(
-        "bgproxy_generation", "Changes of the active pointer.", labels=("service",)
+        "bgproxy_generation",
+        "The service's generation: grows with every change of its pointer; the same for both.",
+        labels=_SIDE,
     )
     in_flight = GaugeMetricFamily(
         "bgproxy_in_flight_requests", "Requests being carried now.", labels=_SIDE
@@ -159,8 +161,7 @@ def _state(series: Sequence[Series]) -> Iterator[Metric]:
         active.add_metric(one.labels, one.is_active)
         in_flight.add_metric(one.labels, one.in_flight[0])
         tunnels.add_metric(one.labels, one.in_flight[1])
-        if one.is_active:
-            generation.add_metric((one.service,), one.generation)
+        generation.add_metric(one.labels, one.generation)
         for url, is_up in one.backends_up.items():
             up.add_metric((*one.labels, url), is_up)
     yield from (active, generation, in_flight, tunnels, up)

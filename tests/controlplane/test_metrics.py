@@ -103,7 +103,8 @@ async def test_the_state_of_now(admin: Admin) -> None:
     samples = await _scrape(admin)
     assert _value(samples, "bgproxy_active_environment", **BLUE) == 1
     assert _value(samples, "bgproxy_active_environment", **GREEN) == 0
-    assert _value(samples, "bgproxy_generation", service="default") == 1
+    for side in ("blue", "green"):
+        assert _value(samples, "bgproxy_generation", service="default", environment=side) == 1
     assert _value(samples, "bgproxy_in_flight_requests", **BLUE) == 3
     assert _value(samples, "bgproxy_in_flight_tunnels", **BLUE) == 1
     assert _value(samples, "bgproxy_backend_up", **BLUE, backend="http://127.0.0.1:9001") == 1
@@ -111,7 +112,8 @@ async def test_the_state_of_now(admin: Admin) -> None:
     admin.ledger.store_pointer(0, 2, Color.GREEN)
     samples = await _scrape(admin)
     assert _value(samples, "bgproxy_active_environment", **GREEN) == 1
-    assert _value(samples, "bgproxy_generation", service="default") == 2
+    for side in ("blue", "green"):
+        assert _value(samples, "bgproxy_generation", service="default", environment=side) == 2
 
 
 async def test_openmetrics_is_given_to_who_asks(admin: Admin) -> None:
