@@ -185,6 +185,11 @@ class AdminClient:
             DeploymentDocument, self._call("GET", _path(name, f"deployments/{quote(str(id))}"))
         )
 
+    def audit(self, name: str, limit: int = 50) -> list[dict[str, Any]]:
+        """Who changed what, newest first."""
+        answer = self._call("GET", _path(name, f"audit?limit={limit}"))
+        return cast(list[dict[str, Any]], answer["audit"])
+
     def diff(self, name: str) -> dict[str, Any]:
         """Where the configuration file and the state differ."""
         return self._call("GET", _path(name, "diff"))

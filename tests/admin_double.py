@@ -100,6 +100,11 @@ class FakeOperations:
             raise Refused(404, "unknown-deployment", f"{name} has no deployment {id}.")
         return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
 
+    async def audit(self, name: str, limit: int) -> list[dict[str, Any]]:
+        self.service(name)
+        row = {"at": AT, "service": name, "actor": "local", "action": "pause"}
+        return [row | {"before": {}, "after": {"timeout": 30}}][:limit]
+
     def diff(self, name: str) -> dict[str, Any]:
         self.service(name)
         return {"environments": {}}

@@ -33,6 +33,7 @@ def test_reads(admin: Admin) -> None:
     assert listed == client.service("default")
     assert client.history("default", limit=1)[0]["id"] == 1
     assert client.deployment("default", 1)["to"] == "green"
+    assert client.audit("default")[0]["action"] == "pause"
     assert client.diff("default") == {"environments": {}}
     assert client.is_alive()
     assert client.is_ready()

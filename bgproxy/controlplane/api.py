@@ -88,6 +88,7 @@ class Api:
             Route("POST", service + "/resume", self.resume, Role.SWITCH),
             Route("GET", service + "/history", self.history, Role.READ),
             Route("GET", service + "/deployments/{id}", self.deployment, Role.READ),
+            Route("GET", service + "/audit", self.audit, Role.READ),
             Route("GET", service + "/diff", self.diff, Role.READ),
             Route("GET", service + "/timeline", self.timeline, Role.READ),
             Route("GET", "/v1/events", self.events, Role.READ, is_stream=True),
@@ -140,6 +141,11 @@ class Api:
         """One deployment and its explanation."""
         name, id = request.match_info["name"], request.match_info["id"]
         return _json(await self._operations.deployment(name, id))
+
+    async def audit(self, request: web.Request) -> web.Response:
+        """Who changed what, newest first."""
+        limit = read_number(request, "limit", default=50, least=1, most=500)
+        return _json({"audit": await self._operations.audit(request.match_info["name"], limit)})
 
     async def diff(self, request: web.Request) -> web.Response:
         """Where the configuration file and the state differ."""

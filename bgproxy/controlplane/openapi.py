@@ -31,6 +31,7 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     schemas.DeploymentDocument,
     schemas.HistoryDocument,
     schemas.VerificationDocument,
+    schemas.AuditDocument,
     schemas.DiffDocument,
     schemas.TimelineDocument,
     schemas.ProblemDocument,
@@ -114,6 +115,10 @@ def _paths() -> Json:
             "get": _read(
                 "deployment", "One deployment with its explanation", "DeploymentDocument", 404
             ),
+        },
+        f"{name}/audit": {
+            "parameters": [_ref_parameter("name"), _ref_parameter("limit")],
+            "get": _read("audit", "Who changed what, newest first", "AuditDocument", 404, 422),
         },
         f"{name}/diff": {
             "parameters": [_ref_parameter("name")],
@@ -216,7 +221,7 @@ def _parameters(services: list[str]) -> Json:
         "limit": {
             "name": "limit",
             "in": "query",
-            "description": "How many deployments at most.",
+            "description": "How many at most.",
             "schema": {"type": "integer", "minimum": 1, "maximum": 500, "default": 50},
         },
         "after": {

@@ -25,6 +25,9 @@ class Operations(Protocol):
     async def deployment(self, name: str, id: int | str) -> dict[str, Any]:
         """One DEPLOYMENT document with its explanation."""
 
+    async def audit(self, name: str, limit: int) -> list[dict[str, Any]]:
+        """Who changed what, newest first."""
+
     def diff(self, name: str) -> dict[str, Any]:
         """Where the configuration file and the state differ."""
 

@@ -202,6 +202,23 @@ class HistoryDocument(BaseModel):
     deployments: list[DeploymentDocument]
 
 
+class AuditRow(_Answer):
+    """One change: who, when, what, and the facts before and after it."""
+
+    at: Timestamp
+    service: str
+    actor: str
+    action: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+class AuditDocument(BaseModel):
+    """Changes, newest first."""
+
+    audit: list[AuditRow]
+
+
 class VerificationDocument(_Answer):
     """What the configured checks found."""
 

@@ -307,6 +307,10 @@ def _visitors(url: str) -> Iterator[list[str]]:
             visitor.join()
 
 
+def _visit_once(url: str) -> None:
+    urllib.request.urlopen(url, timeout=20).close()
+
+
 def _picture(page: Page, name: str) -> None:
     if SCREENSHOTS:
         page.screenshot(path=Path(SCREENSHOTS) / f"dashboard-{name}.png")
@@ -323,11 +327,18 @@ def test_the_real_thing_switches_and_rolls_back_by_itself(page: Page) -> None:
         page.get_by_role("button", name="Switch to ▲ green").click()
         page.get_by_label("Why").fill("release 2")
         _picture(page, "confirm")
+        slow = threading.Thread(target=_visit_once, args=(f"{traffic}/slow?seconds=5",))
+        slow.start()
+        _text(page, ".side.blue", "1 in flight")
         page.locator("#confirm-go").click()
         _text(page, "h1", "▲ green is live")
         seen = len(answered)
         _wait_for(lambda: "green" in answered[seen:])
+        _text(page, ".drain", "● blue drains: 1 request and 0 tunnels still in flight")
+        _picture(page, "draining")
+        slow.join()
         _text(page, ".bake", "Baking ▲ green")
+        playwright.expect(page.locator(".drain")).to_have_count(0)
         _picture(page, "baking")
         urllib.request.urlopen(
             urllib.request.Request(f"{green}/fail?share=0.5", method="POST"), timeout=5

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from bgproxy.controlplane import server as server_module
-from bgproxy.controlplane.schemas import DeploymentDocument, ServiceDocument
+from bgproxy.controlplane.schemas import AuditDocument, DeploymentDocument, ServiceDocument
 from bgproxy.domain.model import Color
 from bgproxy.errors import Refused
 from tests.admin_double import Admin, deployment
@@ -51,7 +51,7 @@ async def test_services_are_listed_and_shown(http: aiohttp.ClientSession) -> Non
     ServiceDocument.model_validate(shown)
 
 
-@pytest.mark.parametrize("path", ["", "/history", "/diff", "/timeline", "/deployments/1"])
+@pytest.mark.parametrize("path", ["", "/history", "/audit", "/diff", "/timeline", "/deployments/1"])
 async def test_an_unknown_service_is_404(http: aiohttp.ClientSession, path: str) -> None:
     """Every read of a service says so when there is none of that name."""
     async with http.get(f"/v1/services/nothing{path}") as response:
@@ -318,6 +318,14 @@ async def test_history_and_deployments(http: aiohttp.ClientSession) -> None:
         assert await response.json() == deployment()
     async with http.get("/v1/services/default/deployments/2") as response:
         await _problem(response, 404, "unknown-deployment")
+
+
+async def test_the_audit_trail_is_shown(http: aiohttp.ClientSession) -> None:
+    """Who, what, before and after."""
+    async with http.get("/v1/services/default/audit?limit=5") as response:
+        document = await response.json()
+    AuditDocument.model_validate(document)
+    assert document["audit"][0]["actor"] == "local"
 
 
 @pytest.mark.parametrize("limit", ["0", "501", "x", "-1", "1.5", "", "9" * 30, "²"])

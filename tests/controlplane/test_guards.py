@@ -21,6 +21,7 @@ NEEDED = {
     ("GET", BASE): Role.READ,
     ("GET", f"{BASE}/history"): Role.READ,
     ("GET", f"{BASE}/deployments/1"): Role.READ,
+    ("GET", f"{BASE}/audit"): Role.READ,
     ("GET", f"{BASE}/diff"): Role.READ,
     ("GET", f"{BASE}/timeline"): Role.READ,
     ("GET", "/v1/events"): Role.READ,

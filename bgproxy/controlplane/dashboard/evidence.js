@@ -67,6 +67,20 @@ function tally(title, counts) {
   return h("div", {}, h("h3", {}, title), h("ul", { class: "tally" }, rows.map(([name, n]) => h("li", {}, h("code", {}, name), ` ${count(n)}`))));
 }
 
+// Horizontal lines with their names; names that would lie on each other are moved up.
+function levelLines(levels, y, format) {
+  let free = HEIGHT;
+  return levels
+    .toSorted(([a], [b]) => a - b)
+    .map(([value, name]) => {
+      free = Math.min(y(value) - 3, free - 12);
+      return [
+        s("line", { class: "level", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }),
+        s("text", { class: "tick", x: LEFT + 4, y: free }, `${name} ${format(value)}`),
+      ];
+    });
+}
+
 function plot({ title, points, levels, format, most = Infinity }) {
   const known = levels.filter(([value]) => typeof value === "number");
   const peak = Math.max(...points.map(([, y]) => y), ...known.map(([value]) => value), 0.001);
@@ -86,10 +100,7 @@ function plot({ title, points, levels, format, most = Infinity }) {
       { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label },
       [0, top].map((value) => s("text", { class: "tick", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, format(value))),
       s("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(0), y2: y(0) }),
-      known.map(([value, name]) => [
-        s("line", { class: "level", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }),
-        s("text", { class: "tick", x: LEFT + 4, y: y(value) - 3 }, `${name} ${format(value)}`),
-      ]),
+      levelLines(known, y, format),
       s("path", { class: "line", d: path }),
       s("text", { class: "tick", x: LEFT, y: HEIGHT - 4 }, "0 s"),
       s("text", { class: "tick", x: WIDTH - RIGHT, y: HEIGHT - 4, "text-anchor": "end" }, `${Math.round(end)} s after the switch`),
