@@ -19,6 +19,8 @@ IDLE, WAITING, CONNECTING, EXCHANGE, TUNNEL, LINGER, CLOSED = range(7)
 BUFFER_BYTES = 64 * 1024
 LINGER_SECONDS = 5.0
 _LINGER_MOST = 30.0
+_UNTAKEN_SECONDS = 30.0
+"""How long a client may take nothing of an answer's last bytes."""
 
 # Why the client's socket is not read just now; bits of `_stops`.
 STOP_PENDING = 1
@@ -35,6 +37,7 @@ class ClientConnection(asyncio.BufferedProtocol):
     __slots__ = (
         "_linger_until",
         "_stops",
+        "_unsent",
         "client",
         "deadline",
         "is_client_done",
@@ -65,6 +68,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.quiet_since = worker.now
         self._stops = 0
         self._linger_until = inf
+        self._unsent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there; one too many is told so."""
@@ -172,6 +176,15 @@ class ClientConnection(asyncio.BufferedProtocol):
     def linger(self) -> None:
         """More came from a client that is only being let finish."""
         self.deadline = min(self.worker.now + LINGER_SECONDS, self._linger_until)
+
+    def expire_end(self) -> None:
+        """The time to close is over; a client that still takes what was written gets more."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent and unsent != self._unsent:
+            self._unsent = unsent
+            self.deadline = self.worker.now + _UNTAKEN_SECONDS
+        else:
+            self.transport.abort()
 
     def cut(self, *, is_reset: bool) -> None:
         """End the connection inside an answer, so that nobody takes the part for the whole.

@@ -26,7 +26,7 @@ from bgproxy.dataplane.connection import (
 from bgproxy.domain.outcome import Reason, is_failure, reason_of_status
 from bgproxy.errors import BadRequest
 from bgproxy.protocol.chunked import ChunkedReader
-from bgproxy.protocol.forwarding import forwarded_lines
+from bgproxy.protocol.forwarding import forwarded_lines, list_members
 from bgproxy.protocol.head import UNTIL_CLOSE, RequestHead, ResponseHead, read_request_head
 from bgproxy.state import ledger
 
@@ -145,7 +145,9 @@ class Downstream(ClientConnection):
         elif phase == TUNNEL:
             assert self.tunnel is not None
             self.tunnel.expire()
-        elif phase in (LINGER, CLOSED) or self.is_client_done or self.is_write_paused:
+        elif phase in (LINGER, CLOSED):
+            self.expire_end()
+        elif self.is_client_done or self.is_write_paused:
             self.transport.abort()
         elif self.body_left and not self.is_stopped:
             detail = "the request's body did not come in time"
@@ -194,10 +196,13 @@ class Downstream(ClientConnection):
         """Whether an exchange is counted in somewhere."""
         return self.phase in (CONNECTING, EXCHANGE, TUNNEL)
 
-    @property
-    def wants_upgrade(self) -> bool:
-        """Whether this request asked for another protocol."""
-        return self.head.extras is not None and b"upgrade" in self.head.extras
+    def may_become(self, protocol: bytes) -> bool:
+        """Whether the backend may answer that it speaks this protocol now (RFC 9110 section 7.8).
+
+        It must have been asked for, and the request must be over: its body is HTTP still.
+        """
+        asked_for = list_members((self.head.extras or {}).get(b"upgrade", b""))
+        return protocol.lower() in asked_for and not self.body_left
 
     @property
     def request_id(self) -> str:
@@ -282,6 +287,8 @@ class Downstream(ClientConnection):
     def connect(self) -> None:
         """Open a connection to the claimed backend; `send` follows, or a failure."""
         self.phase = CONNECTING
+        # What is left of the head's or the idle time must not end this: connecting has its own.
+        self.deadline = self.worker.now + _HALF_CLOSED_SECONDS if self.is_client_done else inf
         connecting.connect(self)
 
     def claim_another(self) -> bool:
@@ -308,7 +315,7 @@ class Downstream(ClientConnection):
         idle = self.backend.idle
         while idle:
             upstream = idle.pop()
-            if upstream.is_usable(is_idempotent=self.method in _IDEMPOTENT):
+            if upstream.is_usable(may_fail=self.method in _IDEMPOTENT and not self.body_left):
                 self.send(upstream)
                 return True
         return False
@@ -337,6 +344,9 @@ class Downstream(ClientConnection):
             pending, self.pending = self.pending, b""
             if pending:
                 self._relay_body(pending)
+            if self.body_left and self.is_client_done:
+                # Its end came while there was no connection yet: the body will never be whole.
+                self.transport.abort()
             self.go_on_reading(STOP_PENDING)
         else:
             self.may_be_repeated = self.method in _IDEMPOTENT

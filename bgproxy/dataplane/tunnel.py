@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bgproxy.dataplane import waiting
 from bgproxy.dataplane.connection import CLOSED, LINGER_SECONDS, STOP_PENDING, TUNNEL
 from bgproxy.domain.outcome import Reason
 from bgproxy.protocol.websocket import FrameTracker, close_frame
@@ -62,6 +63,8 @@ class Tunnel:
         gauge = client.backend.gauge
         cells[gauge + ledger.TUNNELS_IN_FLIGHT] += 1
         cells[gauge + ledger.REQUESTS_IN_FLIGHT] -= 1
+        if client.route.queue:
+            waiting.admit(client.route, client.worker)
         client.status = 101
         client.phase = TUNNEL
         client.tunnel = tunnel = cls(client, upstream, protocol)

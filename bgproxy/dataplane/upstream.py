@@ -10,6 +10,7 @@ import select
 from typing import TYPE_CHECKING, cast
 
 from bgproxy.dataplane import failing
+from bgproxy.dataplane.connection import LINGER_SECONDS
 from bgproxy.dataplane.tunnel import Tunnel
 from bgproxy.domain.outcome import Reason
 from bgproxy.errors import BadResponse
@@ -90,7 +91,7 @@ class Upstream(asyncio.BufferedProtocol):
         elif phase == BODY_UNTIL_CLOSE and exc is None:
             self._end_until_close(exchange)
         else:
-            is_silent = phase == HEAD and not self._partial
+            is_silent = phase == HEAD and not self._partial and not self._interim
             failing.upstream_lost(exchange, was_reused=self.is_reused, is_silent=is_silent)
 
     def eof_received(self) -> bool:
@@ -100,6 +101,9 @@ class Upstream(asyncio.BufferedProtocol):
             return self.exchange.tunnel.backend_ended()
         if self.phase == RESTING and self in self.backend.idle:
             self.backend.idle.remove(self)
+        elif self.exchange is not None:
+            # No answer can come any more: what is still to be sent would only delay the verdict.
+            self.transport.abort()
         return False
 
     def pause_writing(self) -> None:
@@ -131,22 +135,25 @@ class Upstream(asyncio.BufferedProtocol):
         self.transport.abort()
 
     def leave_tunnel(self) -> None:
-        """The tunnel is over: send what is written, then close."""
+        """The tunnel is over: send what is written, then close; give up if nobody takes it."""
         self.phase = CLOSED
         self.exchange = None
         self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self.worker.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     # -- an exchange ----------------------------------------------------------------------------
 
-    def is_usable(self, *, is_idempotent: bool) -> bool:
+    def is_usable(self, *, may_fail: bool) -> bool:
         """Whether a resting connection can carry a request.
 
-        A request that must not run twice could not be sent again if the backend has closed
-        meanwhile; so for these the kernel is asked first whether anything has come in.
+        One that could not be sent again if the backend has closed meanwhile, as it must not run
+        twice or has a body, must not fail: for these the kernel is asked first whether anything
+        has come in.
         """
         if self.phase != RESTING or self.transport.is_closing():
             return False
-        if is_idempotent:
+        if may_fail:
             return True
         poll = select.poll()
         poll.register(
@@ -172,6 +179,7 @@ class Upstream(asyncio.BufferedProtocol):
         if self.is_reusable and backend.is_known and not self.transport.is_closing():
             self.phase = RESTING
             self.is_reused = True
+            self._interim = 0
             self.idle_since = self.worker.now
             self.go_on_reading()
             backend.idle.append(self)
@@ -253,7 +261,7 @@ class Upstream(asyncio.BufferedProtocol):
         """Pass a 1xx on and look for the next head; 101 changes the protocol, where asked."""
         rest = data[head.end :]
         if head.status == 101:
-            if not exchange.wants_upgrade or not (head.extras or {}).get(b"upgrade"):
+            if not exchange.may_become((head.extras or {}).get(b"upgrade", b"")):
                 failing.fail(exchange, Reason.BAD_RESPONSE, "the backend changed protocol unasked")
                 return
             self.phase = TUNNEL

@@ -39,6 +39,14 @@ def go_on(route: Route) -> None:
         client.claim()
 
 
+def go_through(route: Route) -> None:
+    """The table has changed: claim for all that are queued; who finds no room keeps its place."""
+    queued = list(route.queue)
+    route.queue.clear()
+    for client in queued:
+        client.claim()
+
+
 def queue(client: Downstream) -> None:
     """Queue a request for which no backend has room."""
     route = client.route
@@ -47,8 +55,10 @@ def queue(client: Downstream) -> None:
     elif len(route.queue) >= route.limits.max_queued:
         failing.refuse_waiting(client, Reason.OVERLOADED, "all backends and the queue are full")
     else:
+        deadline = client.worker.now + route.limits.queue_timeout
+        # Who waits already, and finds no room again, does not begin anew.
+        client.deadline = min(client.deadline, deadline) if client.phase == WAITING else deadline
         client.phase = WAITING
-        client.deadline = client.worker.now + route.limits.queue_timeout
         route.queue.append(client)
 
 

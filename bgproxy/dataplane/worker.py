@@ -256,8 +256,8 @@ class Worker:
         for route in self.routes.services:
             if route.held and not route.held_until:
                 waiting.go_on(route)
-            while route.queue:
-                route.queue.popleft().claim()
+            if route.queue:
+                waiting.go_through(route)
         if is_first:
             await self._listen()
         self.cells[self._slab + ledger.TABLE] = table.number
