@@ -55,6 +55,12 @@ class Subscription:
             await self._waiter
         return self._pending.popleft()
 
+    def take_ready(self) -> list[Event]:
+        """Every event that can be had without waiting."""
+        ready = list(self._pending)
+        self._pending.clear()
+        return ready
+
     def offer(self, event: Event) -> None:
         """Queue an event; a queue that is full ends the subscription instead (never waits)."""
         if len(self._pending) >= self._most:

@@ -3,14 +3,15 @@
 1. `answer_problems`: whatever a handler raises becomes a problem document.
 2. `check_host`: only names of this listener are served (against DNS rebinding).
 3. `check_site`: a page of another site cannot change anything (against cross-site requests).
-4. `check_token`: who asks, and whether the route's role allows it.
+4. `TokenCheck`: who asks, and whether the route's role allows it.
 
-The last one knows the route's role from `ROLES`, which `api` fills; a route that is not there
-would be open, so a test holds the two together.
+The last one knows the route's role from the table in `api`; a test names every route that asks for
+no token.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import math
 import time
@@ -29,6 +30,10 @@ from bgproxy.errors import Refused, StateError
 PRINCIPAL = web.RequestKey("principal", Principal)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
+DELAY = 1.0
+"""Seconds after which a wrong token is answered once an address had too many."""
+
+_MOST_WAITING = 64
 _LOOPBACK_NAMES = frozenset({"localhost"})
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -137,24 +142,46 @@ async def check_site(request: web.Request, handler: Handler) -> web.StreamRespon
     return await handler(request)
 
 
-def check_token(
-    authenticator: Authenticator, limit: FailureLimit, roles: Mapping[Handler, Role | None]
-) -> Middleware:
-    """Find out who asks and hold that against the role that the route's handler needs.
+class TokenCheck:
+    """Finds out who asks and holds that against the role that the route's handler needs.
 
     Wrong tokens are counted by address. An address that had too many is turned away unheard, but
     never a loopback one: there all users of the machine share it, and a rollback must get through.
+    Its wrong tokens are answered late instead, so that a flood of them costs little.
+
+    Args:
+        authenticator: knows the tokens.
+        limit: counts the wrong ones.
+        roles: what each handler needs; handlers that are not in it are open to all.
     """
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        needed = roles.get(request.match_info.handler)
-        if needed is None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        limit: FailureLimit,
+        roles: Mapping[Handler, Role | None],
+    ) -> None:
+        self._authenticator = authenticator
+        self._limit = limit
+        self._roles = roles
+        self._waiting = 0
+
+    def middleware(self) -> Middleware:
+        """The check as aiohttp takes it."""
+
+        @web.middleware
+        async def check_token(request: web.Request, handler: Handler) -> web.StreamResponse:
+            needed = self._roles.get(request.match_info.handler)
+            if needed is not None:
+                request[PRINCIPAL] = await self._authorize(request, needed)
             return await handler(request)
-        if authenticator.is_open or _is_unix(request):
-            request[PRINCIPAL] = LOCAL
-            return await handler(request)
-        request[PRINCIPAL] = principal = _authenticate(request, authenticator, limit)
+
+        return check_token
+
+    async def _authorize(self, request: web.Request, needed: Role) -> Principal:
+        if self._authenticator.is_open or _is_unix(request):
+            return LOCAL
+        principal = await self._authenticate(request)
         if not principal.may(needed):
             raise Refused(
                 403,
@@ -162,40 +189,45 @@ def check_token(
                 f"This takes the role {needed.value}; {principal.name} has {principal.role.value}.",
                 {"needed": needed.value, "role": principal.role.value},
             )
-        return await handler(request)
-
-    return middleware
-
-
-def _authenticate(
-    request: web.Request, authenticator: Authenticator, limit: FailureLimit
-) -> Principal:
-    address = request.remote or ""
-    now = time.monotonic()
-    wait = limit.retry_after(address, now)
-    if wait and not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
-        raise Refused(
-            429,
-            "too-many-failures",
-            f"Too many wrong tokens came from {address}; try again in {math.ceil(wait)} s.",
-            {"retry_after": math.ceil(wait)},
-        )
-    field = request.headers.get("Authorization")
-    if field is None:
-        raise Refused(401, "unauthorized", "Send Authorization: Bearer TOKEN.")
-    principal = authenticator.principal(field)
-    if principal is not None:
         return principal
-    if limit.count(address, now):
-        _log.warning("admin_tokens_refused", address=address)
-    if wait:
-        raise Refused(
-            429,
-            "too-many-failures",
-            f"Too many wrong tokens came from {address}, and this one is wrong as well.",
-            {"retry_after": math.ceil(wait)},
-        )
-    raise Refused(401, "unauthorized", "The token is not one of this proxy's.")
+
+    async def _authenticate(self, request: web.Request) -> Principal:
+        address = request.remote or ""
+        now = time.monotonic()
+        wait = self._limit.retry_after(address, now)
+        if wait and not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+            raise _too_many(address, wait)
+        field = request.headers.get("Authorization")
+        if field is None:
+            raise Refused(401, "unauthorized", "Send Authorization: Bearer TOKEN.")
+        principal = self._authenticator.principal(field)
+        if principal is not None:
+            return principal
+        if self._limit.count(address, now):
+            _log.warning("admin_tokens_refused", address=address)
+        if wait:
+            await self._delay()
+            raise _too_many(address, wait)
+        raise Refused(401, "unauthorized", "The token is not one of this proxy's.")
+
+    async def _delay(self) -> None:
+        """Let a guesser wait, but never so many that they hold all connections."""
+        if self._waiting >= _MOST_WAITING:
+            return
+        self._waiting += 1
+        try:
+            await asyncio.sleep(DELAY)
+        finally:
+            self._waiting -= 1
+
+
+def _too_many(address: str, wait: float) -> Refused:
+    return Refused(
+        429,
+        "too-many-failures",
+        f"Too many wrong tokens came from {address}; wait {math.ceil(wait)} s.",
+        {"retry_after": math.ceil(wait)},
+    )
 
 
 def _is_unix(request: web.Request) -> bool:

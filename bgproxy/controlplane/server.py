@@ -105,7 +105,7 @@ class AdminServer:
     @property
     def subscribers(self) -> int:
         """How many event streams are open."""
-        return self._streams.open
+        return self._streams.count
 
     async def stop(self) -> None:
         """Stop listening, end event streams and waits, and close what is left."""
@@ -133,16 +133,17 @@ class _Refuser(asyncio.Protocol):
 
 
 def _application(settings: AdminSettings, routes: Sequence[Route]) -> web.Application:
-    authenticator = Authenticator(settings.tokens)
     app = web.Application(
         client_max_size=MAX_BODY_BYTES,
         middlewares=(
             guards.answer_problems,
             guards.check_host(settings.allowed_hosts),
             guards.check_site,
-            guards.check_token(
-                authenticator, FailureLimit(), {route.handler: route.role for route in routes}
-            ),
+            guards.TokenCheck(
+                Authenticator(settings.tokens),
+                FailureLimit(),
+                {route.handler: route.role for route in routes},
+            ).middleware(),
         ),
     )
     app.on_response_prepare.append(guards.add_headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import OrderedDict
 
 from aiohttp import web
 
@@ -16,23 +17,34 @@ HEARTBEAT = 15.0
 WRITE_TIMEOUT = 10.0
 """Seconds that a subscriber may take to accept what is sent; then it is dropped."""
 
+TOGETHER = 0.02
+"""Seconds for which further events are waited for, to be sent in the same write."""
+
 MAX_SUBSCRIBERS = 256
+
+_REMEMBERED = 64
+"""Events whose words are kept."""
 
 
 class EventStreams:
     """Every open event stream of the admin API; `stop` ends them all.
 
     Nobody waits for a subscriber: the hub drops one whose queue overflows, and one that does not
-    read is dropped here after `WRITE_TIMEOUT`.
+    read is dropped here after `WRITE_TIMEOUT`. A hundred of them must not slow a switch down, so
+    an event is put into words once for all, and events in close succession are sent in one write.
     """
 
-    __slots__ = ("_closing", "_hub", "open")
+    __slots__ = ("_hub", "_open", "_rendered")
 
     def __init__(self, hub: EventHub) -> None:
         self._hub = hub
-        self.open = 0
+        self._open: set[Subscription] = set()
+        self._rendered: OrderedDict[int, bytes] = OrderedDict()
+
+    @property
+    def count(self) -> int:
         """How many there are."""
-        self._closing = asyncio.Event()
+        return len(self._open)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Stream events to one subscriber until either side has enough.
@@ -43,16 +55,15 @@ class EventStreams:
             Refused: 503 when `MAX_SUBSCRIBERS` are there already, 422 for an id that is no number.
         """
         after = _last_id(request)
-        if self.open >= MAX_SUBSCRIBERS:
-            detail = f"{self.open} event streams are open, which is the most there may be."
+        if self.count >= MAX_SUBSCRIBERS:
+            detail = f"{self.count} event streams are open, which is the most there may be."
             raise Refused(503, "too-many-subscribers", detail, {"retry_after": 5})
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back otherwise
         subscription = self._hub.subscribe(after)
-        self.open += 1
+        self._open.add(subscription)
         try:
             await response.prepare(request)
-            await self._write(response, b"retry: 2000\n\n")
             await self._relay(subscription, response)
         except ConnectionError:
             pass  # the subscriber went away
@@ -61,46 +72,43 @@ class EventStreams:
             if request.transport is not None:
                 request.transport.abort()
         finally:
-            self.open -= 1
+            self._open.discard(subscription)
             subscription.close()
         return response
 
     async def _relay(self, subscription: Subscription, response: web.StreamResponse) -> None:
         """Pass events on, with a comment after each `HEARTBEAT` of silence."""
-        loop = asyncio.get_running_loop()
-        events = aiter(subscription)
-        closing = loop.create_task(self._closing.wait())
-        upcoming: asyncio.Task[Event | None] = loop.create_task(_next(events))
-        try:
-            while not closing.done():
-                await asyncio.wait(
-                    (upcoming, closing), timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED
-                )
-                if not upcoming.done():
-                    await self._write(response, b":\n\n")
-                    continue
-                event = upcoming.result()
-                if event is None:
-                    return
-                await self._write(response, render(event))
-                upcoming = loop.create_task(_next(events))
-        finally:
-            closing.cancel()
-            upcoming.cancel()
+        data = b"retry: 2000\n\n"
+        while data:
+            async with asyncio.timeout(WRITE_TIMEOUT):
+                await response.write(data)
+            data = await self._next(subscription)
 
-    async def _write(self, response: web.StreamResponse, data: bytes) -> None:
-        await asyncio.wait_for(response.write(data), WRITE_TIMEOUT)
+    async def _next(self, subscription: Subscription) -> bytes:
+        """What is to be sent next; nothing when the subscription has ended."""
+        try:
+            async with asyncio.timeout(HEARTBEAT):
+                first = await anext(subscription)
+        except TimeoutError:
+            return b":\n\n"
+        except StopAsyncIteration:
+            return b""
+        await asyncio.sleep(TOGETHER)
+        return b"".join(map(self._render, (first, *subscription.take_ready())))
+
+    def _render(self, event: Event) -> bytes:
+        """One event in the stream's format, from memory if another subscriber had it before."""
+        known = self._rendered.get(event.id)
+        if known is None:
+            known = self._rendered[event.id] = render(event)
+            if len(self._rendered) > _REMEMBERED:
+                self._rendered.popitem(last=False)
+        return known
 
     def stop(self) -> None:
         """End every stream."""
-        self._closing.set()
-
-
-async def _next(events: Subscription) -> Event | None:
-    try:
-        return await anext(events)
-    except StopAsyncIteration:
-        return None
+        for subscription in tuple(self._open):
+            subscription.close()
 
 
 def _last_id(request: web.Request) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import aiohttp
 import pytest
 
 from bgproxy.config.settings import Address, Role, Token
+from bgproxy.controlplane import guards
 from tests.admin_double import TOKENS, Admin, tokens
 
 BASE = "/v1/services/default"
@@ -112,13 +114,18 @@ async def test_a_token_may_be_stored_as_its_digest() -> None:
                 assert response.status == status
 
 
-async def test_too_many_wrong_tokens_are_slowed_down(http: aiohttp.ClientSession) -> None:
-    """After twenty the answer is 429; a right token from this machine still gets through."""
+async def test_too_many_wrong_tokens_are_slowed_down(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After twenty the answer is 429, and late; a right token from this machine gets through."""
+    monkeypatch.setattr(guards, "DELAY", 0.05)
+    began = time.monotonic()
     answers = []
     for _ in range(22):
         async with http.get("/v1/services", headers={"Authorization": "Bearer x"}) as response:
             answers.append((response.status, int(response.headers.get("Retry-After", 0)) >= 1))
     assert answers == [(401, False)] * 20 + [(429, True)] * 2
+    assert time.monotonic() - began > 0.1
     async with http.get("/v1/services", headers=_bearer(Role.READ)) as response:
         assert response.status == 200
 

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from bgproxy.controlplane import sse
+from bgproxy.controlplane.events import Event
 from tests.admin_double import Admin
 
 
@@ -57,6 +58,27 @@ async def test_events_arrive_with_id_type_and_data(
         "reason": "two\nlines",
     }
     stream.close()
+
+
+async def test_an_event_is_put_into_words_once_for_all(
+    admin: Admin, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred subscribers cost a switch a hundred writes, not a hundred times everything."""
+    rendered = []
+
+    def render(event: Event) -> bytes:
+        rendered.append(event.type)
+        return b"data: {}\n\n"
+
+    monkeypatch.setattr(sse, "render", render)
+    streams = [await _open(http) for _ in range(5)]
+    for type in ("switch", "drained"):
+        admin.events.publish(type, "default")
+    for stream in streams:
+        for _ in range(2):
+            await stream.content.readuntil(b"\n\n")
+        stream.close()
+    assert rendered == ["switch", "drained"]
 
 
 @pytest.mark.parametrize("by_header", [True, False])
