@@ -1,0 +1,152 @@
+"""A recording backend behind a real worker: what goes in, what comes out, byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+from bgproxy.domain.model import ProxyLimits, ServiceLimits, Timeouts
+from tests.dataplane.harness import PATIENCE, Backend, Handler, Proxy, read_head, running, table_of
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: evil\r\n\r\n"
+
+_OURS = re.compile(
+    rb"(?:X-Forwarded-For: 127\.0\.0\.1|X-Forwarded-Proto: http|X-Forwarded-Host: [^\r]*"
+    rb"|X-Request-Id: [0-9a-f]{13,}|X-Request-Start: t=[0-9]+)\r\n"
+)
+
+
+class Wire:
+    """A proxy with one backend that keeps each request's exact bytes and answers by script.
+
+    Attributes:
+        requests: what arrived, head and body, in order.
+        answer: bytes for every answer, or a handler that takes over behind the request's head.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[bytes] = []
+        self.answer: bytes | Handler = OK
+        self.backend = Backend(self._serve)
+        self.proxy: Proxy
+
+    def reset(self) -> None:
+        """Forget what earlier tests did."""
+        self.requests.clear()
+        self.answer = OK
+
+    def forwarded(self) -> list[bytes]:
+        """The requests without what the proxy adds to each."""
+        return [_OURS.sub(b"", request) for request in self.requests]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = await read_head(reader)
+            if callable(self.answer):
+                self.requests.append(head)
+                await self.answer(reader, writer)
+                return
+            body = await _read_body(reader, head)
+            self.requests.append(head + body)
+            answer = self.answer
+            writer.write(answer)
+            await writer.drain()
+            if b"\r\nConnection: close\r\n" in answer or not has_length(answer):
+                return
+
+    async def send(self, data: bytes) -> bytes:
+        """Send bytes, say that no more come, and read to the connection's end."""
+        return await self.proxy.talk(data, half_close=True)
+
+    async def send_open(self, data: bytes) -> bytes:
+        """Send bytes and read until the proxy ends the connection by itself."""
+        return await self.proxy.talk(data)
+
+    async def pair(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A client connection to do with as one likes."""
+        return await self.proxy.connect()
+
+
+def has_length(answer: bytes) -> bool:
+    """Whether the end of an answer shows in its head."""
+    head = answer.partition(b"\r\n\r\n")[0].lower()
+    status = head[9:12]
+    return (
+        b"\r\ncontent-length:" in head
+        or b"\r\ntransfer-encoding:" in head
+        or status in (b"204", b"304")
+    )
+
+
+async def _read_body(reader: asyncio.StreamReader, head: bytes) -> bytes:
+    """The body's exact bytes; the proxy's framing is one of two spellings."""
+    if b"\r\nTransfer-Encoding: chunked\r\n" in head:
+        return await read_chunks(reader)
+    length = re.search(rb"\r\nContent-Length: ([0-9]+)\r\n", head, re.IGNORECASE)
+    return await reader.readexactly(int(length[1])) if length and int(length[1]) else b""
+
+
+async def read_chunks(reader: asyncio.StreamReader) -> bytes:
+    """A body in chunks with its framing, up to the end of its trailers."""
+    body = b""
+    while True:
+        line = await reader.readuntil(b"\r\n")
+        body += line
+        size = int(line, 16)
+        if not size:
+            break
+        body += await reader.readexactly(size + 2)
+    while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
+        body += line
+    return body + line
+
+
+def unchunked(body: bytes) -> bytes:
+    """The payload of a complete body in chunks."""
+    payload, position = b"", 0
+    while True:
+        end = body.index(b"\r\n", position)
+        size = int(body[position:end], 16)
+        if not size:
+            return payload
+        payload += body[end + 2 : end + 2 + size]
+        position = end + 2 + size + 2
+
+
+@contextlib.asynccontextmanager
+async def wired(
+    *,
+    timeouts: Timeouts | None = None,
+    limits: ServiceLimits | None = None,
+    proxy_limits: ProxyLimits | None = None,
+    trusted_proxies: tuple[str, ...] = (),
+    more: tuple[int, ...] = (),
+) -> AsyncIterator[Wire]:
+    """A `Wire` that runs; `more` are the ports of further backends."""
+    wire = Wire()
+    backend = await wire.backend.start()
+    service: dict[str, Any] = {"timeouts": timeouts or Timeouts()}
+    table = table_of(
+        [backend.port, *more],
+        [],
+        limits=limits or ServiceLimits(),
+        proxy_limits=proxy_limits,
+        trusted_proxies=trusted_proxies,
+        **service,
+    )
+    async with running(table) as wire.proxy:
+        yield wire
+
+
+async def read_to_end(reader: asyncio.StreamReader) -> bytes:
+    """All that still comes; a reset counts as an end."""
+    data = b""
+    async with asyncio.timeout(PATIENCE):
+        with contextlib.suppress(ConnectionError):
+            while piece := await reader.read(1 << 16):
+                data += piece
+    return data
