@@ -28,6 +28,7 @@ from bgproxy.errors import BadRequest
 from bgproxy.protocol.chunked import ChunkedReader
 from bgproxy.protocol.forwarding import forwarded_lines, list_members
 from bgproxy.protocol.head import UNTIL_CLOSE, RequestHead, ResponseHead, read_request_head
+from bgproxy.protocol.last_hop import is_last_hop
 from bgproxy.state import ledger
 
 if TYPE_CHECKING:
@@ -246,6 +247,9 @@ class Downstream(ClientConnection):
             self.pending = b""
         else:
             self.pending = memoryview(data)[end:] if length else data[end:]
+        if head.extras is not None and is_last_hop(head):
+            failing.answer_as_last(self, data[:end])
+            return
         router = worker.routes.router
         route = router.only or router.find(head.host, head.target)
         if route is None:

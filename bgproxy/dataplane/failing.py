@@ -8,6 +8,7 @@ from bgproxy.dataplane.connection import CONNECTING, EXCHANGE, TUNNEL
 from bgproxy.domain.outcome import Reason
 from bgproxy.errors import BadRequest
 from bgproxy.protocol.forwarding import field_value
+from bgproxy.protocol.last_hop import last_hop_answer
 from bgproxy.state import ledger
 
 if TYPE_CHECKING:
@@ -26,6 +27,17 @@ def refuse(client: Downstream, status: int, reason: str, detail: str) -> None:
     """Answer a request that no environment saw, and close."""
     client.worker.count_refused(status)
     _answer(client, status, reason, detail)
+
+
+def answer_as_last(client: Downstream, sent: bytes) -> None:
+    """Answer a request that may be forwarded no further, and close.
+
+    Args:
+        sent: the request's head as it came.
+    """
+    client.worker.count_refused(200)
+    client.transport.write(last_hop_answer(client.method, sent))
+    client.end(is_sending=client.body_left != 0)
 
 
 def refuse_waiting(client: Downstream, reason: Reason, detail: str) -> None:
