@@ -48,6 +48,9 @@ from bgproxy.state.journal import (
 )
 from bgproxy.state.ledger import DURATION_BOUNDS
 
+_ANSWER_FIRST = 0.002
+"""Seconds by which a switch's answer precedes the work that follows from it."""
+
 
 class Conductor:
     """Moves pointers; the only one who does.
@@ -225,12 +228,29 @@ class Conductor:
         for change in changes:
             if isinstance(change, SaveEnvironment):
                 service.environment(change.color).saved = change
-        if predecessor is not None and not predecessor.phase.is_over:
-            self._carry_out(service, predecessor, predecessor.happened(end_by(deployment.kind)))
         self._journal.write_later(SaveDeployment(rollout.deployment))
+        self._tasks.start(
+            self._go_on(service, rollout, effects, predecessor), f"deployment {deployment.id}"
+        )
+
+    async def _go_on(
+        self,
+        service: ServiceEntry,
+        rollout: Rollout,
+        effects: tuple[Effect, ...],
+        predecessor: Rollout | None,
+    ) -> None:
+        """All that follows from a pointer that has moved; the answer to whoever asked goes first.
+
+        One deployment's turn comes before the next one's, as each waits the same time.
+        """
+        await asyncio.sleep(_ANSWER_FIRST)
+        kind = rollout.deployment.kind
+        if predecessor is not None and not predecessor.phase.is_over:
+            self._carry_out(service, predecessor, predecessor.happened(end_by(kind)))
         self._announce(service, rollout)
         self._carry_out(service, rollout, effects)
-        is_switch = deployment.kind is Kind.SWITCH
+        is_switch = kind is Kind.SWITCH
         moment = Moment.AFTER_SWITCH if is_switch else Moment.AFTER_ROLLBACK
         self._hooks.tell(service, rollout, moment)
 
@@ -298,9 +318,9 @@ class Conductor:
                     rollout.drain.cancel()
                 case Effect.STOP_BAKE if rollout.bake is not None:
                     self._sampler.leave(service.slot, rollout.bake)
-                case Effect.START_DRAIN:
+                case Effect.START_DRAIN if rollout.phase.is_draining:
                     rollout.drain = self._tasks.start(self._drain(service, rollout), "drain")
-                case Effect.START_BAKE:
+                case Effect.START_BAKE if rollout.phase.is_baking:
                     rollout.bake = self._watch.begin(service, rollout, self._fleet.ledger)
                     self._sampler.watch(service.slot, rollout.bake)
                 case Effect.RECORD:

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 
 from bgproxy.domain.hooks import Call, Hooks
+from bgproxy.domain.tls import UpstreamTls
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?\Z")
 
@@ -378,6 +379,8 @@ class Service:
         paths: path prefixes, matched at segment boundaries; the longest wins.
         environments: blue and green, in this order.
         active: the environment that is active at the very first start.
+        upstream_tls: what its ``https`` backends must show.
+        hsts: value of Strict-Transport-Security in answers over TLS; empty for none.
     """
 
     name: str
@@ -393,6 +396,8 @@ class Service:
     verify: VerifyPolicy = field(default_factory=VerifyPolicy)
     rollback: RollbackPolicy = field(default_factory=RollbackPolicy)
     hooks: Hooks = field(default_factory=Hooks)
+    upstream_tls: UpstreamTls = field(default_factory=UpstreamTls)
+    hsts: str = ""
 
     def environment(self, color: Color) -> Environment:
         """The environment of that color."""

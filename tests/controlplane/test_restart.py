@@ -9,18 +9,22 @@ from typing import Any
 import pytest
 
 from bgproxy.domain.model import Color, HttpCheck, RollbackPolicy, VerifyPolicy
+from bgproxy.errors import BgproxyError
 from bgproxy.state.ledger import Pointer
 from tests.controlplane.harness import ControlPlane, control_plane
 
 BLUE, GREEN = Color.BLUE, Color.GREEN
 
 
-class Killed(BaseException):
+class Killed(BgproxyError):
     """Stands for the moment in which the process is gone."""
 
 
 async def switch(plane: ControlPlane, **more: Any) -> dict[str, Any]:
-    return await plane.coordinator.switch("default", to=None, actor="ann", **more)
+    """Switch, and return when what follows from it has begun."""
+    done = await plane.coordinator.switch("default", to=None, actor="ann", **more)
+    await plane.event("switch", lambda event: event.data["deployment"] == done["id"])
+    return done
 
 
 async def journal_agrees(plane: ControlPlane) -> list[dict[str, Any]]:

@@ -28,7 +28,10 @@ BLUE, GREEN = Color.BLUE, Color.GREEN
 
 
 async def switch(plane: ControlPlane, **more: Any) -> dict[str, Any]:
-    return await plane.coordinator.switch("default", to=None, actor="ann", **more)
+    """Switch, and return when what follows from it has begun."""
+    done = await plane.coordinator.switch("default", to=None, actor="ann", **more)
+    await plane.event("switch", lambda event: event.data["deployment"] == done["id"])
+    return done
 
 
 def fail(plane: ControlPlane, seconds: range) -> None:
