@@ -16,7 +16,6 @@ _EXTENSION = rb"[ \t]*;[\t -~\x80-\xff]*"
 _CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,15})((?:%b)?)\r\n" % _EXTENSION)
 _PLAIN_CHUNK_HEAD = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,14})\r\n")
 _HEAD_SO_FAR = re.compile(rb"[0-9A-Fa-f]{1,15}(?:[ \t]*|%b)\r?" % _EXTENSION)
-_DATA_END_SO_FAR = re.compile(rb"\r")
 _TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t -~\x80-\xff]*\r\n")
 
 _MOST_HEAD_BYTES = 1024
@@ -181,10 +180,13 @@ class ChunkedReader:
         if self._state == _TRAILERS:
             if len(line) >= self._max_trailer_bytes - self._trailer_bytes:
                 raise self._broken("bad_trailer", "the trailers are too large")
+        elif self._state == _DATA_END:
+            if line != b"\r":
+                raise self._no_chunk_end()
+        elif not _HEAD_SO_FAR.fullmatch(line[:_MOST_HEAD_BYTES]):
+            raise self._no_chunk_head()
         elif len(line) >= _MOST_HEAD_BYTES:
             raise self._broken("bad_chunk", "a chunk's head is too long")
-        elif not (_DATA_END_SO_FAR if self._state == _DATA_END else _HEAD_SO_FAR).fullmatch(line):
-            raise self._broken("bad_chunk", "not a chunk's size, or its end is missing")
         self._partial = line
 
     def _read_partial(self, data: bytes) -> int:
@@ -205,7 +207,7 @@ class ChunkedReader:
             written = self._read_chunk_head(line)
         elif self._state == _DATA_END:
             if line != b"\r\n":
-                raise self._broken("bad_chunk", "a chunk's end is missing")
+                raise self._no_chunk_end()
             self._state = _HEAD
             written = line
         elif line == b"\r\n":
@@ -218,7 +220,7 @@ class ChunkedReader:
     def _read_chunk_head(self, line: bytes) -> bytes:
         match = _CHUNK_HEAD.fullmatch(line)
         if match is None:
-            raise self._broken("bad_chunk", "not a chunk's size")
+            raise self._no_chunk_head()
         digits, extension = match.groups()
         self._extension_bytes += len(extension)
         if self._extension_bytes > _MOST_EXTENSION_BYTES + self.payload_bytes:
@@ -236,6 +238,12 @@ class ChunkedReader:
             return b""
         self.trailers += line
         return line
+
+    def _no_chunk_head(self) -> BadRequest | BadResponse:
+        return self._broken("bad_chunk", "not a chunk's size")
+
+    def _no_chunk_end(self) -> BadRequest | BadResponse:
+        return self._broken("bad_chunk", "a chunk's end is missing")
 
     def _broken(self, reason: str, detail: str) -> BadRequest | BadResponse:
         if issubclass(self._fault, BadRequest):

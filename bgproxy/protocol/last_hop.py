@@ -24,6 +24,8 @@ def last_hop_answer(method: bytes, sent: bytes) -> bytes:
     """
     if method == b"TRACE":
         seen = _SENSITIVE.sub(b"", sent)
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: message/http\r\nContent-Length: %d\r\n" % len(seen)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: message/http\r\nContent-Length: %d\r\n" % len(
+            seen
+        )
         return b"%bConnection: close\r\n\r\n%b" % (head, seen)
     return b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
