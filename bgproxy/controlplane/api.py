@@ -18,7 +18,13 @@ from bgproxy.controlplane.idempotency import Changes, Operation
 from bgproxy.controlplane.metrics import Metrics
 from bgproxy.controlplane.openapi import describe_api
 from bgproxy.controlplane.operations import Operations
-from bgproxy.controlplane.requests import read_body, read_color, read_if_match, read_number
+from bgproxy.controlplane.requests import (
+    read_body,
+    read_color,
+    read_idempotency_key,
+    read_if_match,
+    read_number,
+)
 from bgproxy.controlplane.sse import EventStreams
 from bgproxy.controlplane.timeline import Timeline
 from bgproxy.domain.model import Color
@@ -263,7 +269,7 @@ class Api:
         document, is_replay = await self._changes.run(
             operation,
             actor=request[PRINCIPAL].name,
-            key=request.headers.get("Idempotency-Key"),
+            key=read_idempotency_key(request),
             fingerprint=f"{asked} {body.model_dump_json()}",
         )
         return document, {"Idempotency-Replayed": "true"} if is_replay else {}

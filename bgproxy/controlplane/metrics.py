@@ -96,6 +96,7 @@ async def read_ledger(ledger: Ledger, table: RoutingTable) -> Reading:
         counters=(
             ("connections_accepted", "Client connections accepted.", read(cells.ACCEPTED)),
             ("connections_turned_away", "Connections over the bound.", read(cells.TURNED_AWAY)),
+            ("access_log_lines_lost", "Lines that were not written.", read(cells.LOG_LINES_LOST)),
         ),
     )
 

@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from bgproxy import __version__
 from bgproxy.controlplane import problems, schemas
+from bgproxy.controlplane.requests import MAX_KEY_LENGTH
 
 Json = dict[str, Any]
 
@@ -211,7 +212,7 @@ def _schemas() -> Json:
 
 def _parameters(services: list[str]) -> Json:
     name: Json = {"type": "string", "enum": services} if services else {"type": "string"}
-    generation = {"type": "string", "pattern": r'^("[1-9][0-9]{0,16}"|\*)$'}
+    etag = {"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*")$'}
     return {
         "name": _path_parameter("name", "The service's name.", name),
         "environment": _path_parameter(
@@ -230,11 +231,11 @@ def _parameters(services: list[str]) -> Json:
             "description": "Only samples after this one; `last` of the answer before.",
             "schema": {"type": "integer", "minimum": 0, "maximum": 999999999, "default": 0},
         },
-        "If-Match": _header("If-Match", "Refuse (412) unless the generation is this.", generation),
+        "If-Match": _header("If-Match", "Refuse (412) unless the generation is this.", etag),
         "Idempotency-Key": _header(
             "Idempotency-Key",
             "A name of your choice: sent again with the same request, the change happens once.",
-            {"type": "string", "maxLength": 200},
+            {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
         ),
         "Last-Event-ID": _header(
             "Last-Event-ID",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -17,6 +18,10 @@ MAX_BODY_BYTES = 64 * 1024
 
 BODY_TIMEOUT = 10.0
 """Seconds in which a request's body must have arrived."""
+
+MAX_KEY_LENGTH = 200
+
+_ETAG = re.compile(r'(W/)?"[!#-~]*"')
 
 Body = TypeVar("Body", bound=Request)
 
@@ -96,14 +101,28 @@ def read_if_match(request: web.Request) -> int | None:
     """The generation that ``If-Match`` names (RFC 9110 section 13.1.1), None for none or ``*``.
 
     Raises:
-        Refused: 412 when it names something that cannot be a generation of ours.
+        Refused: 412 for an ETag that no generation has; 422 for what is no ETag, or several.
     """
     field = request.headers.get("If-Match")
-    if field is None or field.strip() == "*":
+    if field is None or field == "*":
         return None
-    text = field.strip()
-    number = text[1:-1]
-    if not (text == f'"{number}"' and number.isascii() and number.isdecimal() and len(number) < 18):
-        detail = f'If-Match takes the ETag of one service answer, such as "7", not {field}.'
-        raise Refused(412, "generation-mismatch", detail)
+    if not _ETAG.fullmatch(field):
+        detail = f'If-Match takes * or the ETag of one service, such as "7", not {field!r}.'
+        raise Refused(422, "invalid", detail)
+    number = field[1:-1]
+    if not (field.startswith('"') and number.isdecimal() and len(number) < 18):
+        raise Refused(412, "generation-mismatch", f"No generation has the ETag {field}.")
     return int(number)
+
+
+def read_idempotency_key(request: web.Request) -> str | None:
+    """The ``Idempotency-Key``, None for none.
+
+    Raises:
+        Refused: 422 for an empty or a long one.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 0 < len(key) <= MAX_KEY_LENGTH:
+        detail = f"An Idempotency-Key has 1 to {MAX_KEY_LENGTH} characters."
+        raise Refused(422, "invalid", detail)
+    return key

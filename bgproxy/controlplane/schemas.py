@@ -20,8 +20,17 @@ OutcomeName = Literal["passed", "inconclusive", "rolled_back", "superseded", "fa
 
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Reason = Annotated[str, Field(max_length=1000, description="Why; kept in the history.")]
+
+
+def _whole(value: object) -> object:
+    """JSON Schema has it that 7.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Generation = Annotated[
-    int, Field(ge=1, description="Refuse unless this is the current generation.")
+    int,
+    BeforeValidator(_whole),
+    Field(ge=1, description="Refuse unless this is the current generation."),
 ]
 WaitField = Annotated[
     Wait,

@@ -185,7 +185,21 @@ async def test_an_old_expected_generation_is_409(http: aiohttp.ClientSession) ->
     assert document["generation"] == 1
 
 
-@pytest.mark.parametrize("field", ['"7"', '"x"', "7", 'W/"1"', '"1", "2"', '""'])
+@pytest.mark.parametrize("field", ["7", '"1", "2"', "", '"'])
+async def test_an_if_match_that_is_none_is_422(http: aiohttp.ClientSession, field: str) -> None:
+    """One ETag, or a star."""
+    async with http.post(SWITCH, json={}, headers={"If-Match": field}) as response:
+        await _problem(response, 422, "invalid")
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201])
+async def test_an_idempotency_key_has_a_sane_length(http: aiohttp.ClientSession, key: str) -> None:
+    """They are remembered."""
+    async with http.post(SWITCH, json={}, headers={"Idempotency-Key": key}) as response:
+        await _problem(response, 422, "invalid")
+
+
+@pytest.mark.parametrize("field", ['"7"', '"x"', 'W/"1"', '""'])
 async def test_an_if_match_that_does_not_match_is_412(
     http: aiohttp.ClientSession, field: str
 ) -> None:
