@@ -115,8 +115,11 @@ class Downstream(ClientConnection):
             assert self.tunnel is not None
             return self.tunnel.client_ended()
         self.is_client_done = True
-        self.is_kept_alive = False
-        if self.phase in (IDLE, LINGER, CLOSED) or (self.phase == EXCHANGE and self.body_left):
+        if not self.pending:
+            self.is_kept_alive = False
+            if self.phase == IDLE or (self.phase == EXCHANGE and self.body_left):
+                return False
+        if self.phase in (LINGER, CLOSED):
             return False
         # A client that is gone looks the same until something is sent to it.
         self.deadline = min(self.deadline, self.worker.now + _HALF_CLOSED_SECONDS)
@@ -231,7 +234,10 @@ class Downstream(ClientConnection):
             failing.refuse(self, error.status, error.reason, error.detail)
             return
         if head is None:
-            if not self._partial:
+            if self.is_client_done:
+                self.phase = CLOSED
+                self.transport.close()
+            elif not self._partial:
                 self.deadline = worker.now + worker.head_timeout
             self._partial = data
             return
@@ -240,13 +246,13 @@ class Downstream(ClientConnection):
         self.head = head
         self.method = head.method
         self.status = 0
-        self.is_kept_alive = head.keep_alive and not self.is_client_done
         self.body_left = length = head.length
         end = head.end
         if len(data) == end:
             self.pending = b""
         else:
             self.pending = memoryview(data)[end:] if length else data[end:]
+        self.is_kept_alive = head.keep_alive and (not self.is_client_done or bool(self.pending))
         if head.extras is not None and is_last_hop(head):
             failing.answer_as_last(self, data[:end])
             return
@@ -462,7 +468,7 @@ class Downstream(ClientConnection):
             upstream.close()
         else:
             upstream.rest()
-        if not self.is_kept_alive:
+        if not self.is_kept_alive or (self.is_client_done and not self.pending):
             self.end(is_sending=self.body_left != 0)
             return
         self.phase = IDLE
