@@ -9,7 +9,17 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from bgproxy.domain.model import ProxyLimits, ServiceLimits, Timeouts
-from tests.dataplane.harness import PATIENCE, Backend, Handler, Proxy, read_head, running, table_of
+from bgproxy.state import ledger
+from tests.dataplane.harness import (
+    PATIENCE,
+    Backend,
+    Handler,
+    Proxy,
+    _started,
+    read_head,
+    running,
+    table_of,
+)
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: evil\r\n\r\n"
@@ -65,6 +75,13 @@ class Wire:
     async def send_open(self, data: bytes) -> bytes:
         """Send bytes and read until the proxy ends the connection by itself."""
         return await self.proxy.talk(data)
+
+    async def settle(self) -> None:
+        """Return when the worker has read what was sent before: it answers in order."""
+        before = self.proxy.ledger.head(0, ledger.ACCEPTED)
+        _, writer = await self.pair()
+        await self.proxy.until(lambda: self.proxy.ledger.head(0, ledger.ACCEPTED) > before)
+        writer.close()
 
     async def pair(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A client connection to do with as one likes."""
@@ -129,6 +146,7 @@ async def wired(
     """A `Wire` that runs; `more` are the ports of further backends."""
     wire = Wire()
     backend = await wire.backend.start()
+    _started.remove(backend)  # it outlives proxies that tests of one file start beside its own
     service: dict[str, Any] = {"timeouts": timeouts or Timeouts()}
     table = table_of(
         [backend.port, *more],
@@ -138,8 +156,11 @@ async def wired(
         trusted_proxies=trusted_proxies,
         **service,
     )
-    async with running(table) as wire.proxy:
-        yield wire
+    try:
+        async with running(table) as wire.proxy:
+            yield wire
+    finally:
+        await backend.stop()
 
 
 async def read_to_end(reader: asyncio.StreamReader) -> bytes:
