@@ -3,11 +3,12 @@
 Layout, in cells of 8 bytes (`memoryview.cast("Q")` over an anonymous memfd, so that an aligned
 load or store is one machine instruction and nothing is left behind after a crash)::
 
-    header   epoch (written by the supervisor alone)
+    header   epoch, salt (written by the supervisor alone)
     words    one active pointer per cache line   (written by the supervisor alone)
     slabs    one per worker and a last one, the retired slab; each has one writer:
              head, then for each series codes, reasons, durations and
-             what is counted apart, then for each backend its gauges
+             what is counted apart, then for each backend its gauges, then for each
+             series its previews, a series like it, and failures by client
 
 **The pointer.** A word packs generation and color; zero is never valid. `store_pointer` is the
 whole of a switch: one store that every worker sees with its next request. (`struct.pack_into`
@@ -24,17 +25,22 @@ then on, old gauges of zero mean drained. This is read-copy-update with the tick
 point.
 
 **Counters** have one writer each, so plain adds are enough. A dead worker's slab is added to the
-retired slab and cleared before its successor starts: totals never go back.
+retired slab and cleared before its successor starts: totals never go back. Failures are counted
+by client as well, in slots that a salted hash of the address chooses; memory that is never written
+to costs nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from bgproxy.domain.clients import CLIENT_SLOTS
 from bgproxy.domain.model import Color
 from bgproxy.domain.outcome import REASON_CELLS, Reason
 from bgproxy.errors import StateError
@@ -52,6 +58,7 @@ DURATION_BOUNDS = (
 _CELL = 8
 _LINE = 8  # cells of a cache line
 _EPOCH = 0
+_SALT = 1
 _WORDS = _LINE
 
 # A slab's head, offsets in cells.
@@ -89,7 +96,9 @@ _BACKEND = 4
 
 _SLAB_SERIES = _SLAB_HEAD
 _SLAB_BACKENDS = _SLAB_SERIES + 2 * MAX_SERVICES * _SERIES
-_SLAB = _SLAB_BACKENDS + MAX_BACKENDS * _BACKEND
+_SLAB_PREVIEWS = _SLAB_BACKENDS + MAX_BACKENDS * _BACKEND
+_SLAB_CLIENTS = _SLAB_PREVIEWS + 2 * MAX_SERVICES * _SERIES
+_SLAB = _SLAB_CLIENTS + 2 * MAX_SERVICES * CLIENT_SLOTS
 _SLABS = _WORDS + MAX_SERVICES * _LINE
 
 
@@ -193,7 +202,9 @@ class Ledger:
             os.ftruncate(fd, _size(workers))
         except OSError as error:
             raise StateError(f"no shared memory for the ledger: {error}") from error
-        return cls(fd, workers)
+        block = cls(fd, workers)
+        block.cells[_SALT] = secrets.randbits(64)
+        return block
 
     @classmethod
     def attach(cls, fd: int, workers: int) -> Ledger:
@@ -244,7 +255,29 @@ class Ledger:
     def series(self, service: int, color: Color) -> SeriesTotals:
         """Sum up a service slot's counters for one color."""
         self._series_used = max(self._series_used, 2 * service + 2)
-        cells = self._sum(lambda slab: series_base(slab, service, color), _SERIES)
+        return self._totals(lambda slab: series_base(slab, service, color))
+
+    def previews(self, service: int, color: Color) -> SeriesTotals:
+        """Sum up what previews of one color were answered while it was idle; no part of `series`.
+
+        A preview is always `late`, as the color was not active.
+        """
+        return self._totals(lambda slab: preview_base(slab, service, color))
+
+    def clients(self, service: int, color: Color) -> list[int]:
+        """Sum up a service slot's judged failures of one color by `client_slot`."""
+        return self._sum(lambda slab: clients_base(slab, service, color), CLIENT_SLOTS)
+
+    def client_slot(self, address: str) -> int:
+        """Where failures of this client are counted: the same for all workers.
+
+        Nobody outside knows the salt, so nobody can choose addresses that share a slot.
+        """
+        salt = self.cells[_SALT].to_bytes(8, "little")
+        return hashlib.blake2b(address.encode(), digest_size=1, key=salt).digest()[0]
+
+    def _totals(self, base_of: Callable[[int], int]) -> SeriesTotals:
+        cells = self._sum(base_of, _SERIES)
         codes = {FIRST_CODE + i: n for i, n in enumerate(cells[:REASONS]) if n}
         return SeriesTotals(
             codes=codes,
@@ -312,6 +345,8 @@ class Ledger:
             (0, _SLAB_HEAD),
             (_SLAB_SERIES, self._series_used * _SERIES),
             (_SLAB_BACKENDS, self._backends_used * _BACKEND),
+            (_SLAB_PREVIEWS, self._series_used * _SERIES),
+            (_SLAB_CLIENTS, self._series_used * CLIENT_SLOTS),
         ):
             self._move(head + start, retired + start, length)
         return lost
@@ -353,6 +388,16 @@ def refused_cell(status: int) -> int:
 def series_base(slab: int, service: int, color: Color) -> int:
     """First cell of a service slot's series for one color."""
     return _SLABS + slab * _SLAB + _SLAB_SERIES + (2 * service + color.index) * _SERIES
+
+
+def preview_base(slab: int, service: int, color: Color) -> int:
+    """First cell of the series that counts previews of one color of a service slot."""
+    return _SLABS + slab * _SLAB + _SLAB_PREVIEWS + (2 * service + color.index) * _SERIES
+
+
+def clients_base(slab: int, service: int, color: Color) -> int:
+    """First cell of a service slot's failures of one color by client."""
+    return _SLABS + slab * _SLAB + _SLAB_CLIENTS + (2 * service + color.index) * CLIENT_SLOTS
 
 
 def backend_base(slab: int, slot: int) -> int:

@@ -148,6 +148,44 @@ print(changes, flush=True)
 """
 
 
+def test_previews_are_counted_apart_and_outlive_their_worker(block: Ledger) -> None:
+    """What the idle side answered to testers is in no sum of the service's own."""
+    block.use(1, 0)
+    base = ledger.preview_base(1, 0, Color.GREEN)
+    block.cells[base + ledger.CODES + 200 - ledger.FIRST_CODE] += 3
+    block.cells[base + ledger.REASONS + Reason.RESET] += 1
+    for _ in range(2):
+        previews = block.previews(0, Color.GREEN)
+        assert (previews.codes, previews.failures) == ({200: 3}, 1)
+        assert block.previews(0, Color.BLUE).requests == 0
+        assert block.series(0, Color.GREEN).requests == 0
+        block.fold(1)
+
+
+def test_failures_are_counted_by_client(block: Ledger) -> None:
+    """A client has the same slot in every worker, and slots are those of one series."""
+    block.use(2, 0)
+    other = Ledger.attach(os.dup(block.fd), 2)
+    slot = block.client_slot("192.0.2.7")
+    assert slot == other.client_slot("192.0.2.7")
+    block.cells[ledger.clients_base(0, 1, Color.BLUE) + slot] += 4
+    other.cells[ledger.clients_base(1, 1, Color.BLUE) + slot] += 2
+    other.close()
+    block.fold(1)
+    assert block.clients(1, Color.BLUE)[slot] == sum(block.clients(1, Color.BLUE)) == 6
+    assert sum(block.clients(1, Color.GREEN)) == sum(block.clients(0, Color.BLUE)) == 0
+
+
+def test_clients_are_hashed_anew_for_every_ledger() -> None:
+    """Nobody can know beforehand which addresses share a slot."""
+    blocks = [Ledger.create(1) for _ in range(3)]
+    addresses = [f"192.0.2.{n}" for n in range(50)]
+    slots = [tuple(map(block.client_slot, addresses)) for block in blocks]
+    for block in blocks:
+        block.close()
+    assert len(set(slots)) == 3
+
+
 def test_pointer_is_never_seen_torn_by_another_process() -> None:
     """One process stores 200,000 pointers while another reads: each one seen is whole and newer.
 
