@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 
 HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
@@ -25,6 +26,8 @@ one who does wants the backend not to see its Cookie or Authorization. nginx and
 take a named field out, Go's proxy (Caddy) takes out all, Envoy refuses some: we take out what is
 unknown, as the RFC says, and leave what is known to belong to both ends.
 """
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=@:-]{1,128}")
 
 _FORWARDED_PREFIX = b"x-forwarded-"
 _SET_ASIDE = frozenset({b"forwarded", b"x-real-ip", b"x-request-start"})
@@ -61,6 +64,45 @@ def shadowed_name(name: bytes) -> bytes | None:
 def is_framing(name: bytes) -> bool:
     """Whether two readings of this lower-case name could split a message in two places."""
     return name in _FRAMING
+
+
+def kept_request_id(extras: dict[bytes, bytes] | None) -> bytes | None:
+    """The client's X-Request-Id, if it is one to go on with; else one is made.
+
+    It is taken from everybody, as Heroku, Rails and kamal-proxy do: an id only ties log lines
+    together, so that a false one confuses nothing but its sender's own (Envoy, which samples and
+    decides by it, takes an edge client's away). What is too long, or has characters that could
+    mean something in a log or a query, is replaced.
+
+    Args:
+        extras: of the `RequestHead`.
+    """
+    own = None if extras is None else extras.get(b"x-request-id")
+    return own if own is not None and _REQUEST_ID.fullmatch(own) else None
+
+
+def first_untrusted(
+    extras: dict[bytes, bytes] | None, is_trusted: Callable[[str], bool]
+) -> str | None:
+    """The client that a trusted peer speaks for: X-Forwarded-For from its end to the first stranger.
+
+    Args:
+        extras: of the `RequestHead`.
+        is_trusted: whether an address is one of our own load balancers'.
+
+    Returns:
+        None where there is none, or what stands there is no address.
+    """
+    hops = (extras or {}).get(b"x-forwarded-for", b"").decode("latin-1").split(",")
+    for hop in reversed(hops):
+        address = hop.strip()
+        try:
+            ip_address(address)
+        except ValueError:
+            return None
+        if not is_trusted(address):
+            return address
+    return None
 
 
 def list_members(value: bytes) -> list[bytes]:

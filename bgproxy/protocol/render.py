@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -11,6 +12,8 @@ LAST_CHUNK = b"0\r\n\r\n"
 """What ends a body in chunks that has no trailers."""
 
 _JSON, _HTML, _TEXT = "application/problem+json", "text/html", "text/plain"
+
+_PLACEHOLDER = re.compile(rb"\{\{ *(status|title|detail|reason) *\}\}")
 
 _PROXY_ERRORS = {
     "connect_refused": "connection_refused",
@@ -25,8 +28,10 @@ _PROXY_ERRORS = {
     "overloaded": "connection_limit_reached",
     "too_many_connections": "connection_limit_reached",
     "unknown_service": "destination_not_found",
+    "maintenance": "destination_unavailable",
     "paused": "destination_unavailable",
     "drained": "destination_unavailable",
+    "worker_died": "proxy_internal_error",
 }
 """Our reasons in the words of RFC 9209 section 2.3; what is not named is the request's fault."""
 
@@ -50,6 +55,7 @@ def error_answer(
     retry_after: int | None = None,
     head_only: bool = False,
     proxy_error: str = "",
+    page: bytes | None = None,
     now: float | None = None,
 ) -> bytes:
     """A whole answer, head and small body, that says what went wrong.
@@ -64,10 +70,15 @@ def error_answer(
         retry_after: seconds for Retry-After, where the client may come back.
         head_only: leave the body out; for HEAD.
         proxy_error: error type for Proxy-Status, where `reason` does not imply it.
+        page: HTML to send in place of ours to who prefers HTML. ``{{status}}``, ``{{title}}``,
+            ``{{detail}}`` and ``{{reason}}`` in it are filled in.
         now: Unix time for a Date field, which is left out otherwise.
     """
     media_type = _preferred_type(accept.decode("latin-1"))
-    body = _body(media_type, status, reason, detail)
+    if page is not None and media_type == _HTML:
+        body = _filled(page, status, reason, detail)
+    else:
+        body = _body(media_type, status, reason, detail)
     error = proxy_error or _PROXY_ERRORS.get(reason, "http_request_error")
     lines = [
         f"HTTP/1.1 {status} {_phrase(status)}",
@@ -117,6 +128,12 @@ def _body(media_type: str, status: int, reason: str, detail: str) -> bytes:
             f"<body><h1>{status} {title}</h1><p>{text}</p></body></html>\n"
         ).encode()
     return f"{status} {title}: {detail} ({reason})\n".encode()
+
+
+def _filled(page: bytes, status: int, reason: str, detail: str) -> bytes:
+    """A page with its placeholders filled in; nothing that stands for one can be markup."""
+    values = {"status": str(status), "title": _phrase(status), "detail": detail, "reason": reason}
+    return _PLACEHOLDER.sub(lambda match: html.escape(values[match[1].decode()]).encode(), page)
 
 
 def _preferred_type(accept: str) -> str:

@@ -1,0 +1,141 @@
+"""What a proxy takes out of a message and adds to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bgproxy.protocol.forwarding import (
+    END_TO_END,
+    HOP_BY_HOP,
+    field_value,
+    forwarded_lines,
+    is_set_aside,
+    list_members,
+    shadowed_name,
+    without,
+)
+
+ALL = {
+    b"x-forwarded-for": b"1.1.1.1, 2.2.2.2",
+    b"x-forwarded-proto": b"https",
+    b"x-forwarded-host": b"outer.example",
+    b"x-forwarded-port": b"443",
+    b"forwarded": b"for=1.1.1.1",
+    b"x-real-ip": b"1.1.1.1",
+    b"x-request-start": b"t=1",
+    b"x-request-id": b"r",
+    b"expect": b"100-continue",
+}
+
+
+def lines(extras, *, client: str = "9.9.9.9", host: bytes = b"a:80", is_trusted: bool = False):
+    """The lines for a client that spoke plain HTTP."""
+    return forwarded_lines(client, b"http", host, extras, is_trusted=is_trusted)
+
+
+PLAIN = b"X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a:80\r\n"
+
+
+def test_peer_is_named() -> None:
+    """Who asked, how, and for what, with nothing from the client."""
+    assert lines(None) == PLAIN
+    assert lines(None, is_trusted=True) == PLAIN
+
+
+def test_untrusted_peers_fields_are_replaced() -> None:
+    """A client cannot make the backend believe another address."""
+    assert lines(ALL) == PLAIN
+
+
+def test_trusted_peers_fields_are_kept_and_extended() -> None:
+    """The chain grows by one hop (RFC 7239 section 5.2); what says more than we know stays."""
+    assert lines(ALL, is_trusted=True) == (
+        b"X-Forwarded-For: 1.1.1.1, 2.2.2.2, 9.9.9.9\r\n"
+        b"X-Forwarded-Proto: https\r\n"
+        b"X-Forwarded-Host: outer.example\r\n"
+        b"X-Forwarded-Port: 443\r\n"
+        b"X-Real-IP: 1.1.1.1\r\n"
+        b'Forwarded: for=1.1.1.1, for=9.9.9.9;proto=http;host="a:80"\r\n'
+    )
+
+
+def test_trusted_peer_that_says_nothing_is_named() -> None:
+    """What it left out is what we see."""
+    assert lines({b"x-request-id": b"r"}, is_trusted=True) == PLAIN
+    assert lines({b"x-forwarded-proto": b"https"}, is_trusted=True) == (
+        b"X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a:80\r\n"
+    )
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    """A unix socket has no address, an HTTP/1.0 client names no host."""
+    assert lines(None, client="", host=b"") == b"X-Forwarded-Proto: http\r\n"
+    extras = {b"forwarded": b"for=1.1.1.1"}
+    assert lines(extras, client="", host=b"", is_trusted=True) == (
+        b"X-Forwarded-Proto: http\r\nForwarded: for=1.1.1.1, for=unknown;proto=http\r\n"
+    )
+
+
+def test_ipv6_addresses_are_written_as_each_field_wants_them() -> None:
+    """Bare in X-Forwarded-For, in brackets and quotes in Forwarded (RFC 7239 section 6)."""
+    extras = {b"forwarded": b"for=a"}
+    written = lines(extras, client="2001:db8::1", is_trusted=True)
+    assert b"X-Forwarded-For: 2001:db8::1\r\n" in written
+    assert b'Forwarded: for=a, for="[2001:db8::1]";proto=http' in written
+
+
+def test_upgrade_te_and_max_forwards_are_this_hops_own() -> None:
+    """RFC 9110 sections 7.6.1, 7.6.2 and 7.8."""
+    assert lines({b"upgrade": b"websocket"}) == (
+        PLAIN + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    )
+    assert lines({b"te": b"trailers"}) == PLAIN + b"Connection: TE\r\nTE: trailers\r\n"
+    assert lines({b"te": b"trailers", b"upgrade": b"x"}) == (
+        PLAIN + b"Connection: Upgrade, TE\r\nUpgrade: x\r\nTE: trailers\r\n"
+    )
+    assert lines({b"max-forwards": b"3"}) == PLAIN + b"Max-Forwards: 2\r\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "shadowed"),
+    [
+        (b"x_forwarded_for", b"x-forwarded-for"),
+        (b"x-forwarded_for", b"x-forwarded-for"),
+        (b"x.real.ip", b"x-real-ip"),
+        (b"content_length", b"content-length"),
+        (b"content-length", None),
+        (b"x-forwarded-for", None),
+        (b"x_own", None),
+        (b"contentlength", None),
+    ],
+)
+def test_shadows_are_seen(name: bytes, shadowed: bytes | None) -> None:
+    """What CGI and WSGI cannot tell from a field that means something."""
+    assert shadowed_name(name) == shadowed
+
+
+def test_every_forwarding_field_is_set_aside() -> None:
+    """The whole family, so that a name that some framework trusts is not forgotten."""
+    for name in (b"x-forwarded-for", b"x-forwarded-client-cert", b"forwarded", b"x-real-ip"):
+        assert is_set_aside(name)
+    assert not is_set_aside(b"x-forwarded")
+    assert not HOP_BY_HOP & END_TO_END
+
+
+def test_list_members() -> None:
+    """Empty members are allowed and mean nothing (RFC 9110 section 5.6.1)."""
+    assert list_members(b" A ,,b\t,\t, c;q=1") == [b"a", b"b", b"c;q=1"]
+    assert list_members(b"") == []
+
+
+def test_field_value_finds_the_first_one() -> None:
+    """In whatever spelling, trimmed; never in the first line, in a value or a part of a name."""
+    head = b"GET /accept: HTTP/1.1\r\nX-Accept: 0\r\nA: accept: 1\r\nACCEPT:\t2 \r\naccept: 3\r\n"
+    assert field_value(head, b"accept") == b"2"
+    assert field_value(head, b"x") == b""
+
+
+def test_without_keeps_the_first_line() -> None:
+    """It is no field, whatever it looks like."""
+    kept = without([b"a: b", b"A: c", b"B: d"], {b"a"})
+    assert kept == [b"a: b", b"B: d"]

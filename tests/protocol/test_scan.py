@@ -1,0 +1,161 @@
+"""Scanner and reference held together: where the scanner answers, its answer is the reference's."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bgproxy.errors import BadRequest, BadResponse
+from bgproxy.protocol import request, response
+from bgproxy.protocol.values import REQUEST_LIMITS, RESPONSE_LIMITS, HeadLimits
+from tests.fuzz import heads
+from tests.protocol.corpus import BROWSER, ODD_REQUESTS, ODD_RESPONSES, REQUESTS, RESPONSES
+
+_scan = pytest.importorskip("bgproxy.protocol._scan")
+
+
+def test_common_clients_are_answered_for() -> None:
+    """At least 95 of 100 of what browsers, curl and libraries send."""
+    plain = [name for name, data in REQUESTS.items() if _scan.is_plain_request(data)]
+    assert len(plain) >= 0.95 * len(REQUESTS), set(REQUESTS) - set(plain)
+    assert not [name for name, data in ODD_REQUESTS.items() if _scan.is_plain_request(data)]
+
+
+def test_common_servers_are_answered_for() -> None:
+    """The same for answers."""
+    plain = [name for name, data in RESPONSES.items() if _scan.is_plain_response(data, b"GET")]
+    assert len(plain) >= 0.95 * len(RESPONSES), set(RESPONSES) - set(plain)
+    odd = [name for name, data in ODD_RESPONSES.items() if _scan.is_plain_response(data, b"GET")]
+    assert odd == []
+
+
+@pytest.mark.parametrize("client", [*REQUESTS, *ODD_REQUESTS])
+def test_requests_read_alike(client: str) -> None:
+    """Byte for byte, with bytes behind and without."""
+    data = (REQUESTS | ODD_REQUESTS)[client]
+    for behind in (b"", b"body", b"\r\n"):
+        assert _scan.read_request_head(data + behind) == request.read_request_head(data + behind)
+
+
+@pytest.mark.parametrize("server", [*RESPONSES, *ODD_RESPONSES])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_answers_read_alike(server: str, method: bytes) -> None:
+    """Byte for byte, with bytes behind and without."""
+    data = (RESPONSES | ODD_RESPONSES)[server]
+    for behind in (b"", b"body", b"\r\n"):
+        assert _scan.read_response_head(data + behind, method) == response.read_response_head(
+            data + behind, method
+        )
+
+
+def test_every_byte_at_every_place_reads_alike() -> None:
+    """No byte slips through anywhere in a head that has a bit of everything."""
+    data = (
+        b"PUT /a?b HTTP/1.1\r\nHost: a:1\r\nConnection: close\r\nContent-Length: 3\r\n"
+        b"X-Forwarded-For: x\r\nA: \tb\t\r\n\r\n"
+    )
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nKeep-Alive: x\r\nA:b\r\n\r\n"
+    for place in range(len(data)):
+        for byte in range(256):
+            check_request(data[:place] + bytes([byte]) + data[place + 1 :])
+    for place in range(len(answer)):
+        for byte in range(256):
+            check_response(answer[:place] + bytes([byte]) + answer[place + 1 :])
+
+
+def check_request(data: bytes, limits: HeadLimits = REQUEST_LIMITS) -> None:
+    """Assert that both readers say the same."""
+    expected = heads.verdict(lambda data: request.read_request_head(data, limits), data)
+    assert heads.verdict(lambda data: _scan.read_request_head(data, limits), data) == expected, data
+
+
+def check_response(data: bytes, limits: HeadLimits = RESPONSE_LIMITS) -> None:
+    """Assert that both readers say the same."""
+    expected = heads.verdict(lambda data: response.read_response_head(data, b"GET", limits), data)
+    said = heads.verdict(lambda data: _scan.read_response_head(data, b"GET", limits), data)
+    assert said == expected, data
+
+
+@pytest.mark.parametrize("slack", [-1, 0, 1])
+def test_limits_are_the_references(slack: int) -> None:
+    """At each limit, one below and one above."""
+    line = BROWSER.index(b"\r\n")
+    fields = BROWSER.count(b"\r\n") - 2
+    for limits in (
+        HeadLimits(max_line_bytes=line + slack),
+        HeadLimits(max_head_bytes=len(BROWSER) + slack),
+        HeadLimits(max_fields=fields + slack),
+    ):
+        check_request(BROWSER, limits)
+        assert _scan.is_plain_request(BROWSER, limits) is (slack >= 0)
+    answer = RESPONSES["gunicorn"]
+    for limits in (
+        HeadLimits(max_line_bytes=answer.index(b"\r\n") + slack),
+        HeadLimits(max_head_bytes=len(answer) + slack),
+        HeadLimits(max_fields=answer.count(b"\r\n") - 2 + slack),
+    ):
+        check_response(answer, limits)
+        assert _scan.is_plain_response(answer, b"GET", limits) is (slack >= 0)
+
+
+def test_faults_are_the_references() -> None:
+    """The scanner refuses nothing by itself."""
+    with pytest.raises(BadRequest, match="Host"):
+        _scan.read_request_head(b"GET / HTTP/1.1\r\n\r\n")
+    with pytest.raises(BadResponse, match="Content-Length"):
+        _scan.read_response_head(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", b"GET")
+
+
+def test_many_special_fields_are_left_to_the_reference() -> None:
+    """What the scanner notes has a fixed number of places."""
+    lines = b"".join(b"X-Forwarded-%d: x\r\n" % number for number in range(20))
+    data = b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n"
+    assert not _scan.is_plain_request(data)
+    check_request(data)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_made_up_heads_read_alike(seed: int) -> None:
+    """A short run of the fuzz, a new one each time the seed is changed."""
+    maker = heads.Maker(seed)
+    outcomes = [heads.check(maker, is_request=number % 2 == 0) for number in range(2500)]
+    assert outcomes.count("read by the scanner") > 400
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from([*REQUESTS.values(), *ODD_REQUESTS.values()]),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), st.binary(max_size=4)), max_size=4),
+)
+def test_mutated_requests_read_alike(data: bytes, changes) -> None:
+    """A few bytes replaced anywhere; hypothesis looks for the smallest that differs."""
+    for share, removed, put in changes:
+        place = int(share * len(data))
+        data = data[:place] + put + data[place + removed :]
+    check_request(data)
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from([*RESPONSES.values(), *ODD_RESPONSES.values()]),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), st.binary(max_size=4)), max_size=4),
+)
+def test_mutated_answers_read_alike(data: bytes, changes) -> None:
+    """A few bytes replaced anywhere; hypothesis looks for the smallest that differs."""
+    for share, removed, put in changes:
+        place = int(share * len(data))
+        data = data[:place] + put + data[place + removed :]
+    check_response(data)
+
+
+def test_scanner_takes_any_bytes() -> None:
+    """Noise, empty input and every beginning of a head: an answer, a fault or None, no crash."""
+    noise = random.Random(1)
+    for size in range(200):
+        check_request(noise.randbytes(size))
+        check_response(noise.randbytes(size))
+    for end in range(len(BROWSER)):
+        assert not _scan.is_plain_request(BROWSER[:end])
