@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bgproxy.config.settings import Address, AdminSettings
 from bgproxy.controlplane import guards
@@ -63,6 +65,7 @@ class AdminServer:
         self._runner = web.AppRunner(
             _application(settings, self.routes),
             access_log=None,
+            logger=_wire_log(),
             keepalive_timeout=IDLE_TIMEOUT,
             shutdown_timeout=_STOP_TIMEOUT,
         )
@@ -118,6 +121,23 @@ class AdminServer:
         self._streams.stop()
         await self._changes.stop()
         await self._runner.cleanup()
+
+
+def _wire_log() -> logging.Logger:
+    """Where aiohttp logs, without the garbage that anybody may send to a port.
+
+    It logs a request that is not HTTP as an error, with nothing that would help; a flood of those
+    must not fill the log.
+    """
+    logger = logging.getLogger("bgproxy.admin.wire")
+    logger.addFilter(_is_ours)
+    return logger
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    is_garbage = error is None or isinstance(error, HttpProcessingError)
+    return not (is_garbage and str(record.msg).startswith("Error handling request"))
 
 
 class _Refuser(asyncio.Protocol):

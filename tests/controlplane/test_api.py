@@ -387,6 +387,26 @@ async def test_answers_carry_security_fields(http: aiohttp.ClientSession) -> Non
             assert response.headers["Server"] == "bgproxy"
 
 
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+    ],
+)
+async def test_garbage_is_refused_and_not_logged(
+    admin: Admin, garbage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever somebody sends to the port, the log stays readable."""
+    reader, writer = await _connect(admin)
+    writer.write(garbage)
+    assert (await reader.readline()).startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+    writer.close()
+    assert not caplog.records
+
+
 async def test_connections_over_the_bound_are_refused(
     admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
