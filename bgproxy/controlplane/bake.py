@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -13,6 +15,7 @@ import structlog
 from bgproxy.controlplane.entries import ServiceEntry
 from bgproxy.controlplane.tasks import Tasks
 from bgproxy.domain.baseline import BUCKET_SECONDS, BUCKETS, Tally, slow_in
+from bgproxy.domain.clients import CLIENT_SLOTS, counted_failures
 from bgproxy.domain.model import COLORS, Color
 from bgproxy.domain.outcome import Reason, Side
 from bgproxy.domain.rollback import Judge, Verdict
@@ -52,20 +55,37 @@ def gained(now: Tally, before: Tally) -> Tally:
 
 
 class Record:
-    """One environment's last ten minutes, in buckets of ten seconds."""
+    """One environment's last ten minutes, in buckets of ten seconds.
 
-    __slots__ = ("_buckets", "_totals", "latest")
+    Args:
+        totals, clients: what had been counted before; failures by client as in `Ledger.clients`.
+    """
 
-    def __init__(self, totals: Tally) -> None:
+    __slots__ = ("_buckets", "_clients", "_totals", "latest")
+
+    def __init__(self, totals: Tally, clients: Sequence[int] = (0,) * CLIENT_SLOTS) -> None:
         self._totals = totals
+        self._clients = clients
         self._buckets: deque[tuple[int, Tally]] = deque(maxlen=BUCKETS)
         self.latest = Tally()
         """What the last reading brought."""
 
-    def add(self, totals: Tally, now: float) -> None:
-        """Take a reading of the totals in."""
+    def add(
+        self, totals: Tally, now: float, clients: Callable[[], Sequence[int]] | None = None
+    ) -> None:
+        """Take a reading of the totals in.
+
+        Args:
+            clients: reads the failures by client; asked only where there is one. What a client
+                has beyond its share is left out of the record, and so of the baseline as well.
+        """
         self.latest = gained(totals, self._totals)
         self._totals = totals
+        if self.latest.failures and clients is not None:
+            before, self._clients = self._clients, clients()
+            by_client = (a - b for a, b in zip(self._clients, before, strict=True))
+            counted = counted_failures(self.latest.failures, by_client)
+            self.latest = replace(self.latest, failures=counted)
         number = int(now // BUCKET_SECONDS)
         if not self.latest.requests:
             return
@@ -127,11 +147,12 @@ class Sampler:
         """Read one service's totals and feed its bake."""
         for color in COLORS:
             totals = judged(self._ledger.series(service.slot, color))
+            clients = partial(self._ledger.clients, service.slot, color)
             record = self._records.get((service.slot, color))
             if record is None:
-                self._records[service.slot, color] = Record(totals)
+                self._records[service.slot, color] = Record(totals, clients())
             else:
-                record.add(totals, now)
+                record.add(totals, now, clients)
         bake = self._bakes.get(service.slot)
         if bake is not None and (record := self._records.get((service.slot, bake.color))):
             bake.observe(record.latest, now)

@@ -83,6 +83,17 @@ def test_a_record_keeps_ten_minutes_in_buckets() -> None:
     assert record.latest.requests == 0
 
 
+def test_one_client_of_many_counts_for_a_fifth() -> None:
+    """Each second's failures are held against what each client had in that second."""
+    record = Record(tally(0, 10), [10, 0, 0, 0, 0, 0])
+    record.add(tally(50, 110), 1.0, lambda: [106, 1, 1, 1, 1, 0])
+    assert (record.latest.successes, record.latest.failures) == (50, 5)
+    record.add(tally(60, 115), 2.0, lambda: [111, 1, 1, 1, 1, 0])
+    assert record.latest.failures == 5  # it is the only one in this second
+    record.add(tally(70, 115), 3.0, lambda: pytest.fail("there was no failure"))
+    assert [bucket.failures for bucket in record.recent(5.0)] == [10]
+
+
 def test_a_quiet_spell_leaves_older_buckets_out() -> None:
     """Ten minutes are ten minutes by the clock, however few buckets there are."""
     record = Record(tally())
