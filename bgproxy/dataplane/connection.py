@@ -150,6 +150,7 @@ class ClientConnection(asyncio.BufferedProtocol):
                 accept=accept,
                 retry_after=retry_after,
                 head_only=is_head,
+                now=self.worker.now + self.worker.epoch_offset,
             )
         )
         self.end(is_sending=is_sending)
