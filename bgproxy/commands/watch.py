@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _REFRESH = 0.5
 _RECONNECT = 1.0
 _EVENTS_SHOWN = 12
+_PROGRESS = frozenset({"drain_progress", "bake_progress"})
+"""Events that the view shows at the service itself."""
 
 
 @click.command()
@@ -73,12 +75,14 @@ def _watch_screen(session: Session) -> None:
 
 
 def _collect(client: AdminClient, lines: deque[str]) -> None:
-    last: int | None = None
+    """Gather event lines, beginning with those that the proxy still has."""
+    last = 0
     while True:
         try:
             for event in client.events(last):
                 last = event.id
-                lines.append(text.event_line(event))
+                if event.type not in _PROGRESS:
+                    lines.append(text.event_line(event))
         except BgproxyError:
             time.sleep(_RECONNECT)
 
