@@ -43,11 +43,18 @@ class Wire:
         self.answer: bytes | Handler = OK
         self.backend = Backend(self._serve)
         self.proxy: Proxy
+        self.client_has_head = asyncio.Event()
 
     def reset(self) -> None:
         """Forget what earlier tests did."""
         self.requests.clear()
         self.answer = OK
+        self.client_has_head.clear()
+
+    async def until_client_has_head(self) -> None:
+        """For a handler: go on when the test says that the client has got so far."""
+        async with asyncio.timeout(PATIENCE):
+            await self.client_has_head.wait()
 
     def forwarded(self) -> list[bytes]:
         """The requests without what the proxy adds to each."""
