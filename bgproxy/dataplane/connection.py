@@ -80,7 +80,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         if self.worker.welcome(self):
             self.is_trusted = self.worker.is_trusted(self.client)
         else:
-            self.worker.count_refused(503)
+            self.worker.turn_away(self)
             detail = "the proxy carries as many connections as it may"
             self.answer_error(503, "too_many_connections", detail, retry_after=1)
 
@@ -132,6 +132,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         is_head: bool = False,
         is_sending: bool = True,
         retry_after: int | None = None,
+        page: bytes | None = None,
     ) -> None:
         """An answer of our own; the connection is closed behind it.
 
@@ -140,6 +141,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             is_head: whether the request was a HEAD.
             is_sending: whether the client may still be sending its request.
             retry_after: seconds.
+            page: HTML that stands in for the proxy's own.
         """
         self.transport.write(
             error_answer(
@@ -150,6 +152,7 @@ class ClientConnection(asyncio.BufferedProtocol):
                 accept=accept,
                 retry_after=retry_after,
                 head_only=is_head,
+                page=page,
                 now=self.worker.now + self.worker.epoch_offset,
             )
         )

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from bgproxy.dataplane import connecting, failing, waiting
+from bgproxy.dataplane.closure import turn_away
 from bgproxy.dataplane.connection import (
     CLOSED,
     CONNECTING,
@@ -26,7 +27,13 @@ from bgproxy.dataplane.connection import (
 from bgproxy.domain.outcome import Reason, is_failure, reason_of_status
 from bgproxy.errors import BadRequest
 from bgproxy.protocol.chunked import ChunkedReader
-from bgproxy.protocol.forwarding import forwarded_lines, list_members
+from bgproxy.protocol.forwarding import (
+    first_untrusted,
+    forwarded_lines,
+    kept_request_id,
+    list_members,
+    without,
+)
 from bgproxy.protocol.head import UNTIL_CLOSE, RequestHead, ResponseHead, read_request_head
 from bgproxy.protocol.last_hop import is_last_hop
 from bgproxy.state import ledger
@@ -134,9 +141,11 @@ class Downstream(ClientConnection):
             self.tunnel.client_lost()
         elif phase == WAITING:
             waiting.leave(self)
+            if self.worker.log is not None:
+                self.worker.log.unclaimed(self, _CLIENT_GONE, Reason.CLIENT_ABORT.label)
         elif phase in (CONNECTING, EXCHANGE):
-            failing.give_up_upstream(self)
             self.record(self.status or _CLIENT_GONE, Reason.CLIENT_ABORT)
+            failing.give_up_upstream(self)
 
     def expire(self) -> None:
         """The deadline of the present phase has passed."""
@@ -211,8 +220,23 @@ class Downstream(ClientConnection):
     @property
     def request_id(self) -> str:
         """The X-Request-Id of the present exchange, the client's or ours."""
-        own = (self.head.extras or {}).get(b"x-request-id")
+        own = kept_request_id(self.head.extras)
         return (own or b"%b%x" % (self.worker.request_prefix, self.number)).decode("latin-1")
+
+    @property
+    def origin(self) -> str:
+        """The address of who asks: where a trusted proxy does, the one it speaks for."""
+        if self.is_trusted and self.head.extras is not None:
+            return first_untrusted(self.head.extras, self.worker.routes.trusts) or self.client
+        return self.client
+
+    @property
+    def taken_bytes(self) -> int:
+        """How much of the present request's body was passed on, the framing of chunks apart."""
+        length = self.head.length
+        if length >= 0:
+            return length - self.body_left
+        return 0 if self.body is None else self.body.payload_bytes
 
     def is_connecting_to(self, backend: BackendState) -> bool:
         """Whether this still waits for a connection to that backend."""
@@ -243,6 +267,8 @@ class Downstream(ClientConnection):
             return
         self._partial = b""
         self.started = monotonic()
+        worker.requests += 1
+        self.number = worker.requests
         self.head = head
         self.method = head.method
         self.status = 0
@@ -262,17 +288,24 @@ class Downstream(ClientConnection):
             failing.refuse(self, 404, "unknown_service", "no service has this host and path")
             return
         self.route = route
-        if length:
-            limit = route.limits.max_body_bytes
-            if 0 < limit < length:
-                detail = f"at most {limit} bytes of body are taken"
-                failing.refuse(self, 413, "body_too_large", detail)
-                return
-            self.body = ChunkedReader(BadRequest, keep_framing=True) if length < 0 else None
+        if route.gate is not None and turn_away(self, route.gate):
+            return
+        if length and not self._expects_body(route, length):
+            return
         if route.held_until:
             waiting.hold(self)
         else:
             self.claim()
+
+    def _expects_body(self, route: Route, length: int) -> bool:
+        """Get ready for a request's body; False if it was refused for its size."""
+        limit = route.limits.max_body_bytes
+        if 0 < limit < length:
+            detail = f"at most {limit} bytes of body are taken"
+            failing.refuse(self, 413, "body_too_large", detail, route=route)
+            return False
+        self.body = ChunkedReader(BadRequest, keep_framing=True) if length < 0 else None
+        return True
 
     def claim(self) -> None:
         """Read the pointer, pick a backend, count in: one step with nothing awaited inside.
@@ -337,8 +370,7 @@ class Downstream(ClientConnection):
         head = self.head
         self.phase = EXCHANGE
         self.upstream = upstream
-        worker.requests += 1
-        self.number = number = worker.requests
+        number = self.number
         milliseconds = (self.started + worker.epoch_offset) * 1000
         if head.extras is None and head.host:
             if head.host != self._forwarded_host:
@@ -377,7 +409,9 @@ class Downstream(ClientConnection):
         lines = [head.lines, self._forwarding(head)]
         if not head.host:
             lines.append(b"Host: %b\r\n" % self.backend.authority)
-        if head.extras is None or b"x-request-id" not in head.extras:
+        if kept_request_id(head.extras) is None:
+            if head.extras is not None and b"x-request-id" in head.extras:
+                lines[0] = b"\r\n".join(without(head.lines.split(b"\r\n"), {b"x-request-id"}))
             lines.append(b"X-Request-Id: %b%x\r\n" % (self.worker.request_prefix, self.number))
         lines.append(b"X-Request-Start: t=%d\r\n\r\n" % milliseconds)
         return b"".join(lines)
@@ -461,9 +495,9 @@ class Downstream(ClientConnection):
         """The answer's last byte is written: record, release, and go on or end."""
         upstream = self.upstream
         assert upstream is not None
-        self.upstream = None
         status = self.status
         self.record(status, reason_of_status(status) if status >= 500 else None)
+        self.upstream = None
         if self.body_left:
             upstream.close()
         else:
@@ -495,6 +529,8 @@ class Downstream(ClientConnection):
         cells[self.backend.gauge] -= 1
         environment.time(monotonic() - self.started)
         self.record_apart(reason)
+        if self.worker.log is not None:
+            self.worker.log.exchange(self, code, reason)
         if route.queue:
             waiting.admit(route, self.worker)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bgproxy.dataplane.connection import CONNECTING, EXCHANGE, TUNNEL
+from bgproxy.domain.error_pages import find_page
 from bgproxy.domain.outcome import Reason
 from bgproxy.errors import BadRequest
 from bgproxy.protocol.forwarding import field_value
@@ -13,6 +14,7 @@ from bgproxy.state import ledger
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.downstream import Downstream
+    from bgproxy.dataplane.routes import Route
 
 _STATUS_OF = {
     Reason.CONNECT_TIMEOUT: 504,
@@ -23,10 +25,31 @@ _STATUS_OF = {
 """What a client is told where the answer had not begun; 502 for every other reason."""
 
 
-def refuse(client: Downstream, status: int, reason: str, detail: str) -> None:
-    """Answer a request that no environment saw, and close."""
-    client.worker.count_refused(status)
-    _answer(client, status, reason, detail)
+def refuse(
+    client: Downstream,
+    status: int,
+    reason: str,
+    detail: str,
+    *,
+    route: Route | None = None,
+    retry_after: int | None = None,
+) -> None:
+    """Answer a request that no environment saw, and close.
+
+    Args:
+        route: the service, if one was found.
+        retry_after: seconds.
+    """
+    note_refused(client, status, reason, route)
+    _answer(client, status, reason, detail, route, retry_after)
+
+
+def note_refused(client: Downstream, status: int, reason: str, route: Route | None = None) -> None:
+    """Count and write down an answer of our own to a request that no environment saw."""
+    worker = client.worker
+    worker.count_refused(status)
+    if worker.log is not None:
+        worker.log.refused(client, status, reason, route)
 
 
 def answer_as_last(client: Downstream, sent: bytes) -> None:
@@ -35,25 +58,28 @@ def answer_as_last(client: Downstream, sent: bytes) -> None:
     Args:
         sent: the request's head as it came.
     """
-    client.worker.count_refused(200)
+    note_refused(client, 200, "last_hop")
     client.transport.write(last_hop_answer(client.method, sent))
     client.end(is_sending=client.body_left != 0)
 
 
 def refuse_waiting(client: Downstream, reason: Reason, detail: str) -> None:
     """Answer 503 to a request that waited in vain, and close."""
-    client.environment.count_answer(client.worker.cells, 503, reason)
-    _answer(client, 503, reason.label, detail, retry_after=1)
+    worker = client.worker
+    client.environment.count_answer(worker.cells, 503, reason)
+    if worker.log is not None:
+        worker.log.unclaimed(client, 503, reason.label)
+    _answer(client, 503, reason.label, detail, client.route, retry_after=1)
 
 
 def fail_client(client: Downstream, reason: Reason, error: BadRequest) -> None:
     """The client's fault ends a claimed exchange."""
-    give_up_upstream(client)
     client.record(client.status or error.status, reason)
+    give_up_upstream(client)
     if client.status:
         client.cut(is_reset=client.head.minor == 0)
     else:
-        _answer(client, error.status, error.reason, error.detail)
+        _answer(client, error.status, error.reason, error.detail, client.route)
 
 
 def fail(client: Downstream, reason: Reason, detail: str) -> None:
@@ -61,18 +87,23 @@ def fail(client: Downstream, reason: Reason, detail: str) -> None:
 
     Before the answer began the client gets 502, 503 or 504; afterwards its connection is cut.
     """
+    status = client.status or _STATUS_OF.get(reason, 502)
+    client.record(status, reason)
     give_up_upstream(client)
     if client.status:
-        client.record(client.status, reason)
         client.cut(is_reset=client.head.minor == 0)
         return
-    status = _STATUS_OF.get(reason, 502)
-    client.record(status, reason)
-    _answer(client, status, reason.label, detail, retry_after=1 if status == 503 else None)
+    retry_after = 1 if status == 503 else None
+    _answer(client, status, reason.label, detail, client.route, retry_after)
 
 
 def _answer(
-    client: Downstream, status: int, reason: str, detail: str, retry_after: int | None = None
+    client: Downstream,
+    status: int,
+    reason: str,
+    detail: str,
+    route: Route | None,
+    retry_after: int | None = None,
 ) -> None:
     """Tell the client in the form that its request asked for, if one was read."""
     is_read = bool(client.method)
@@ -84,6 +115,7 @@ def _answer(
         is_head=client.method == b"HEAD",
         is_sending=not is_read or client.body_left != 0,
         retry_after=retry_after,
+        page=find_page(route.error_pages, status) if route is not None else None,
     )
 
 

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from bgproxy.domain.balance import ejection_pause, may_eject, two_choices
+from bgproxy.domain.maintenance import Gate
 from bgproxy.domain.model import COLORS, Color
 from bgproxy.domain.outcome import Reason
 from bgproxy.domain.routing import Router
@@ -181,8 +182,11 @@ class Route:
     """One service: its pointer word, both environments, and the requests that wait."""
 
     __slots__ = (
+        "closure",
         "environments",
+        "error_pages",
         "exclude_paths",
+        "gate",
         "held",
         "held_until",
         "limits",
@@ -210,6 +214,9 @@ class Route:
         self.timeouts = service.timeouts
         self.limits = service.limits
         self.held_until = service.held_until
+        self.error_pages = service.error_pages
+        self.closure = closure = service.closure
+        self.gate = None if closure is None else Gate(closure.allow, closure.open_path)
         self.exclude_paths = tuple(path.encode("latin-1") for path in service.exclude_paths)
         now = monotonic()
         for color in COLORS:

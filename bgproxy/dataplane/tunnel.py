@@ -28,6 +28,8 @@ class Tunnel:
     """What a `Downstream` and an `Upstream` are joined by after a 101."""
 
     __slots__ = (
+        "_bytes_in",
+        "_bytes_out",
         "_client",
         "_frames",
         "_idle_timeout",
@@ -47,6 +49,8 @@ class Tunnel:
         self._is_client_done = client.is_client_done
         self._is_backend_done = False
         self._is_said = False
+        self._bytes_in = 0
+        self._bytes_out = 0
         self._is_over = False
         self.is_going_away = False
 
@@ -82,6 +86,7 @@ class Tunnel:
     def from_client(self, data: bytes) -> None:
         """Bytes towards the backend."""
         self._touch()
+        self._bytes_in += len(data)
         self._upstream.transport.write(data)
 
     def from_backend(self, data: bytes) -> None:
@@ -89,6 +94,7 @@ class Tunnel:
         if self._is_said:
             return
         self._touch()
+        self._bytes_out += len(data)
         if self._frames is not None:
             self._frames.feed(data)
         self._client.transport.write(data)
@@ -156,4 +162,7 @@ class Tunnel:
         cells = client.worker.cells
         cells[client.backend.gauge + ledger.TUNNELS_IN_FLIGHT] -= 1
         cells[client.environment.codes + 101] += 1
-        client.record_apart(Reason.DRAINED if self.is_going_away else None)
+        reason = Reason.DRAINED if self.is_going_away else None
+        client.record_apart(reason)
+        if client.worker.log is not None:
+            client.worker.log.ended(client, 101, reason, self._bytes_in, self._bytes_out)

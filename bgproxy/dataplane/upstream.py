@@ -36,6 +36,7 @@ class Upstream(asyncio.BufferedProtocol):
     __slots__ = (
         "_interim",
         "_left",
+        "_length",
         "_partial",
         "_reader",
         "_stopped",
@@ -62,6 +63,7 @@ class Upstream(asyncio.BufferedProtocol):
         self._partial = b""
         self._stopped = False
         self._left = 0
+        self._length = 0
         self._interim = 0
         self._reader: ChunkedReader | None = None
 
@@ -143,6 +145,11 @@ class Upstream(asyncio.BufferedProtocol):
             self.worker.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     # -- an exchange ----------------------------------------------------------------------------
+
+    @property
+    def relayed_bytes(self) -> int:
+        """How much of the present answer's body was passed on, the framing of chunks apart."""
+        return self._length - self._left
 
     def is_usable(self, *, may_fail: bool) -> bool:
         """Whether a resting connection can carry a request.
@@ -230,9 +237,10 @@ class Upstream(asyncio.BufferedProtocol):
                 self.is_reusable = False
                 data = data[:left]
                 left = 0
+            self._length = length
+            self._left = left
             exchange.begin_answer(head, data, head.end)
             if left:
-                self._left = left
                 self.phase = BODY_LENGTH
                 exchange.deadline = self.worker.now + exchange.route.timeouts.response
             else:
@@ -242,6 +250,7 @@ class Upstream(asyncio.BufferedProtocol):
 
     def _begin_open_body(self, exchange: Downstream, head: ResponseHead, data: bytes) -> None:
         """Begin a body whose end is not known beforehand."""
+        self._length = self._left = 0
         exchange.begin_answer(head, data[: head.end], head.end)
         rest = data[head.end :]
         exchange.deadline = self.worker.now + exchange.route.timeouts.response
@@ -300,6 +309,7 @@ class Upstream(asyncio.BufferedProtocol):
         except BadResponse as error:
             failing.fail(exchange, Reason.BAD_RESPONSE, error.detail)
             return
+        self._left = -reader.payload_bytes
         if reader.out:
             exchange.transport.writelines(reader.out)
         if not reader.is_done:
@@ -312,6 +322,7 @@ class Upstream(asyncio.BufferedProtocol):
 
     def _relay_until_close(self, exchange: Downstream, data: bytes) -> None:
         """Body that the backend's close ends: chunks for an HTTP/1.1 client, plain for 1.0."""
+        self._left -= len(data)
         exchange.deadline = self.worker.now + exchange.route.timeouts.response
         if exchange.head.minor:
             exchange.transport.writelines((chunk_head(len(data)), data, b"\r\n"))

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, cast
 import uvloop
 
 from bgproxy.dataplane import failing, waiting
+from bgproxy.dataplane.access_log import RequestLog
 from bgproxy.dataplane.connection import EXCHANGE, IDLE, TUNNEL
 from bgproxy.dataplane.downstream import Downstream
 from bgproxy.dataplane.routes import BackendState, Routes
@@ -38,11 +39,13 @@ from bgproxy.state.table import RoutingTable
 if TYPE_CHECKING:
     from bgproxy.dataplane.connection import ClientConnection
     from bgproxy.dataplane.upstream import Upstream
+    from bgproxy.domain.access_log import AccessLog
     from bgproxy.domain.outcome import Reason
 
 SCRATCH_BYTES = 64 * 1024
 TICK_SECONDS = 0.05
 _SAMPLES_PER_TICK = 2
+_LAST_WRITE_SECONDS = 1.0
 _RATE_TICKS = 100
 """Ticks between two looks at the rate of uploads: 5 s."""
 
@@ -79,6 +82,7 @@ class Worker:
         self.cells = self.ledger.cells
         self.scratch = memoryview(bytearray(SCRATCH_BYTES))
         self.routes = Routes(arguments.index)
+        self.log: RequestLog | None = None
         self.connections: set[Downstream] = set()
         self.upstreams: set[Upstream] = set()
         self.now = monotonic()
@@ -122,6 +126,12 @@ class Worker:
         if not is_welcome:
             self.cells[self._slab + ledger.TURNED_AWAY] += 1
         return is_welcome
+
+    def turn_away(self, client: ClientConnection) -> None:
+        """Count and write down a connection that is one too many."""
+        self.count_refused(503)
+        if self.log is not None:
+            self.log.turned_away(client, 503, "too_many_connections")
 
     def farewell(self, client: Downstream) -> None:
         """A client connection is gone."""
@@ -203,6 +213,8 @@ class Worker:
                 environment.flush(cells, route.limits.retry_share)
         cells[self._slab + ledger.CONNECTIONS] = len(self.connections)
         cells[self._slab + ledger.HELD] = sum(len(r.held) for r in self.routes.services)
+        if self.log is not None:
+            cells[self._slab + ledger.LOG_LINES_LOST] += self.log.tick()
         self.ledger.mark_seen(self.index)
 
     # -- the channel ----------------------------------------------------------------------------
@@ -222,6 +234,9 @@ class Worker:
         for upstream in list(self.upstreams):
             upstream.close()
         self._publish()
+        if self.log is not None:
+            self.log.file.close()
+            await self.loop.run_in_executor(None, self.log.file.join, _LAST_WRITE_SECONDS)
         self._writer.close()
 
     async def _obey(self, reader: asyncio.StreamReader) -> None:
@@ -240,6 +255,9 @@ class Worker:
                     self._close_leftovers(message)
                 case channel.Stop():
                     self.begin_stop(message)
+                case channel.ReopenLog():
+                    if self.log is not None:
+                        self.log.file.reopen()
 
     def _say(self, message: channel.Message) -> None:
         if self._writer is not None and not self._writer.is_closing():
@@ -248,6 +266,7 @@ class Worker:
     async def _use(self, table: RoutingTable) -> None:
         is_first = self.routes.table.number == 0
         orphans = self.routes.apply(table)
+        self._use_log(table.access_log)
         timeouts = [service.timeouts for service in table.services]
         self.head_timeout = max((t.request_head for t in timeouts), default=10.0)
         self.idle_timeout = max((t.idle for t in timeouts), default=75.0)
@@ -262,6 +281,19 @@ class Worker:
             await self._listen()
         self.cells[self._slab + ledger.TABLE] = table.number
         self._say(channel.TableUsed(table.number))
+
+    def _use_log(self, settings: AccessLog) -> None:
+        """Write requests down as a new table says."""
+        log = self.log
+        if log is not None and log.settings == settings:
+            log.forget_places()
+            return
+        if log is not None:
+            log.file.close()
+        self.log = RequestLog(settings, self._report_log) if settings.path else None
+
+    def _report_log(self, detail: str) -> None:
+        self._say(channel.LogTrouble(detail))
 
     async def _listen(self) -> None:
         for sock in self._listeners:

@@ -84,7 +84,7 @@ def kept_request_id(extras: dict[bytes, bytes] | None) -> bytes | None:
 def first_untrusted(
     extras: dict[bytes, bytes] | None, is_trusted: Callable[[str], bool]
 ) -> str | None:
-    """The client that a trusted peer speaks for: X-Forwarded-For from its end to the first stranger.
+    """The client that a trusted peer speaks for: in X-Forwarded-For, the last that is a stranger.
 
     Args:
         extras: of the `RequestHead`.

@@ -79,6 +79,18 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class ReopenLog:
+    """To a worker: the access log's file was moved away, open its path anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogTrouble:
+    """From a worker: the access log cannot be written; one sentence says why."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class BackendTrouble:
     """From a worker: a backend did not take a connection."""
 
@@ -114,6 +126,8 @@ Message = (
     | EpochSeen
     | CloseLeftovers
     | Stop
+    | ReopenLog
+    | LogTrouble
     | BackendTrouble
     | FailureSample
 )

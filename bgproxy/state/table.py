@@ -10,6 +10,8 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass, field
 
+from bgproxy.domain.access_log import AccessLog
+from bgproxy.domain.error_pages import ErrorPage
 from bgproxy.domain.model import Color, ProxyLimits, ServiceLimits, Timeouts
 
 
@@ -38,6 +40,21 @@ class BackendRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class Closure:
+    """A service in maintenance, as workers see it.
+
+    Args:
+        message: for people.
+        allow: networks, as text, whose clients are let in.
+        open_path: what load balancers probe; open to everybody.
+    """
+
+    message: str
+    allow: tuple[str, ...]
+    open_path: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceRoute:
     """One service as workers see it.
 
@@ -47,6 +64,8 @@ class ServiceRoute:
         environments: the backends of blue and of green.
         held_until: monotonic time at which a pause ends by itself; 0 when not paused.
         exclude_paths: path prefixes whose exchanges the judge does not see.
+        error_pages: pages of its own for error answers.
+        closure: None unless it is in maintenance.
     """
 
     name: str
@@ -59,6 +78,8 @@ class ServiceRoute:
     limits: ServiceLimits = field(default_factory=ServiceLimits)
     held_until: float = 0.0
     exclude_paths: tuple[str, ...] = ()
+    error_pages: tuple[ErrorPage, ...] = ()
+    closure: Closure | None = None
 
     def backends(self, color: Color) -> tuple[BackendRoute, ...]:
         """The backends of one color."""
@@ -72,12 +93,14 @@ class RoutingTable:
     Args:
         number: grows by one with every table.
         trusted_proxies: networks, as text, whose forwarding fields are believed.
+        access_log: where requests are written down.
     """
 
     number: int
     services: tuple[ServiceRoute, ...]
     limits: ProxyLimits = field(default_factory=ProxyLimits)
     trusted_proxies: tuple[str, ...] = ()
+    access_log: AccessLog = field(default_factory=AccessLog)
 
     def to_bytes(self) -> bytes:
         """Pack for the socket pair."""

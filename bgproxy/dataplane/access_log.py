@@ -1,0 +1,118 @@
+"""The access log of one worker: which requests are written, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import random
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from bgproxy.dataplane.log_file import LogFile
+from bgproxy.dataplane.log_lines import (
+    NO_HEAD,
+    CombinedFormat,
+    JsonFormat,
+    LineFormat,
+    Place,
+    Result,
+)
+from bgproxy.domain.access_log import AccessLog, LogFormat
+from bgproxy.domain.outcome import Reason
+
+if TYPE_CHECKING:
+    from bgproxy.dataplane.connection import ClientConnection
+    from bgproxy.dataplane.downstream import Downstream
+    from bgproxy.dataplane.routes import BackendState, Route
+
+_FORMATS: dict[LogFormat, type[JsonFormat | CombinedFormat]] = {
+    LogFormat.JSON: JsonFormat,
+    LogFormat.COMBINED: CombinedFormat,
+}
+_OUTCOMES = {reason: reason.label.encode() for reason in Reason}
+_MOST_PLACES = 1000
+
+
+class RequestLog:
+    """Takes requests at their end; `tick` passes lines on to the file.
+
+    Args:
+        on_trouble: see `LogFile`.
+    """
+
+    def __init__(self, settings: AccessLog, on_trouble: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.file = LogFile(settings.path, on_trouble)
+        self._sample = settings.sample
+        self._format: LineFormat = _FORMATS[settings.format](with_query=settings.query)
+        self._places: dict[tuple[BackendState, int], bytes] = {}
+        self._nowhere = self._format.place(Place())
+
+    def exchange(self, client: Downstream, status: int, reason: Reason | None) -> None:
+        """A claimed exchange has ended; what did not simply succeed is written in any case."""
+        if reason is None and self._sample < 1.0 and random() >= self._sample:
+            return
+        upstream = client.upstream
+        bytes_out = upstream.relayed_bytes if upstream is not None and client.status else 0
+        self.ended(client, status, reason, client.taken_bytes, bytes_out)
+
+    def ended(
+        self, client: Downstream, status: int, reason: Reason | None, bytes_in: int, bytes_out: int
+    ) -> None:
+        """Write an exchange whose bytes are known."""
+        key = (client.backend, client.generation)
+        place = self._places.get(key)
+        if place is None:
+            place = self._place(client, key)
+        outcome = b"ok" if reason is None else _OUTCOMES[reason]
+        duration = monotonic() - client.started
+        self._write(client, place, (status, outcome, duration, bytes_in, bytes_out))
+
+    def unclaimed(self, client: Downstream, status: int, outcome: str) -> None:
+        """A request is over that waited in vain for its environment."""
+        place = self._format.place(Place(client.route.name, client.environment.color.value))
+        duration = monotonic() - client.started
+        self._write(client, place, (status, outcome.encode(), duration, 0, 0))
+
+    def refused(
+        self, client: Downstream, status: int, outcome: str, route: Route | None = None
+    ) -> None:
+        """A request was answered that no environment saw, and perhaps no service."""
+        if not client.method:
+            self.turned_away(client, status, outcome)
+            return
+        place = self._format.place(Place(route.name)) if route else self._nowhere
+        self._write(client, place, (status, outcome.encode(), 0.0, 0, 0))
+
+    def turned_away(self, client: ClientConnection, status: int, outcome: str) -> None:
+        """A connection was answered of which no request could be read."""
+        worker = client.worker
+        address = client.client.encode("latin-1")
+        result = (status, outcome.encode(), 0.0, 0, 0)
+        at = worker.now + worker.epoch_offset
+        self.file.add(self._format.line(at, self._nowhere, address, NO_HEAD, result, b""))
+
+    def tick(self) -> int:
+        """Pass on what has gathered; returns how many lines were lost since the last time."""
+        file = self.file
+        file.pass_on()
+        dropped, file.dropped = file.dropped, 0
+        return dropped
+
+    def forget_places(self) -> None:
+        """A new routing table is in use."""
+        self._places.clear()
+
+    def _place(self, client: Downstream, key: tuple[BackendState, int]) -> bytes:
+        color, generation = client.environment.color.value, client.generation
+        place = self._format.place(Place(client.route.name, color, generation, client.backend.url))
+        if len(self._places) < _MOST_PLACES:
+            self._places[key] = place
+        return place
+
+    def _write(self, client: Downstream, place: bytes, result: Result) -> None:
+        at = client.started + client.worker.epoch_offset
+        address = client.origin.encode("latin-1")
+        line = self._format.line(
+            at, place, address, client.head, result, client.request_id.encode("latin-1")
+        )
+        self.file.add(line)
