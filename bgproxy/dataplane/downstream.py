@@ -389,6 +389,8 @@ class Downstream(ClientConnection):
             if self.body_left and self.is_client_done:
                 # Its end came while there was no connection yet: the body will never be whole.
                 self.transport.abort()
+            elif self.body_left:
+                upstream.expect_early_answer()
             self.go_on_reading(STOP_PENDING)
         else:
             self.may_be_repeated = self.method in _IDEMPOTENT

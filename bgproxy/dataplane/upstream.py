@@ -6,6 +6,8 @@ Phases: RESTING → HEAD (an answer's head is awaited) → one of the bodies →
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import select
 from typing import TYPE_CHECKING, cast
 
@@ -39,6 +41,7 @@ class Upstream(asyncio.BufferedProtocol):
         "_length",
         "_partial",
         "_reader",
+        "_spare",
         "_stopped",
         "backend",
         "exchange",
@@ -66,6 +69,7 @@ class Upstream(asyncio.BufferedProtocol):
         self._length = 0
         self._interim = 0
         self._reader: ChunkedReader | None = None
+        self._spare = -1
 
     # -- the connection -------------------------------------------------------------------------
 
@@ -81,6 +85,8 @@ class Upstream(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, by whomever."""
+        if self._spare >= 0:
+            self._read_what_was_said()
         phase, self.phase = self.phase, CLOSED
         self.worker.upstreams.discard(self)
         exchange, self.exchange = self.exchange, None
@@ -108,6 +114,28 @@ class Upstream(asyncio.BufferedProtocol):
             self.transport.abort()
         return False
 
+    def expect_early_answer(self) -> None:
+        """An upload goes on: a backend may answer, and reset what it does not want to read.
+
+        A write that meets the reset makes the loop close its descriptor, with the answer unread
+        in the kernel; a second descriptor keeps it within reach.
+        """
+        if self._spare < 0 and self.backend.scheme != "https":
+            self._spare = os.dup(self.transport.get_extra_info("socket").fileno())
+
+    def _read_what_was_said(self) -> None:
+        """Take in what a backend that has reset had answered before."""
+        scratch = self.worker.scratch
+        with contextlib.suppress(OSError):
+            while self.exchange is not None and (count := os.readv(self._spare, [scratch])):
+                self.buffer_updated(count)
+        self._let_spare_go()
+
+    def _let_spare_go(self) -> None:
+        spare, self._spare = self._spare, -1
+        if spare >= 0:
+            os.close(spare)
+
     def pause_writing(self) -> None:
         """The backend reads slower than the client sends."""
         if self.exchange is not None:
@@ -134,6 +162,7 @@ class Upstream(asyncio.BufferedProtocol):
         """End the connection; what it carried has been taken off it before."""
         self.phase = CLOSED
         self.exchange = None
+        self._let_spare_go()
         self.transport.abort()
 
     def leave_tunnel(self) -> None:
@@ -182,6 +211,7 @@ class Upstream(asyncio.BufferedProtocol):
     def rest(self) -> None:
         """The exchange is over: back to the pool, or away if that cannot be trusted."""
         self.exchange = None
+        self._let_spare_go()
         backend = self.backend
         if self.is_reusable and backend.is_known and not self.transport.is_closing():
             self.phase = RESTING
