@@ -97,12 +97,11 @@ class Wire:
 
 def has_length(answer: bytes) -> bool:
     """Whether the end of an answer shows in its head."""
-    head = answer.partition(b"\r\n\r\n")[0].lower()
-    status = head[9:12]
+    head = answer.lower()
     return (
         b"\r\ncontent-length:" in head
         or b"\r\ntransfer-encoding:" in head
-        or status in (b"204", b"304")
+        or head[9:12] in (b"204", b"304")
     )
 
 
