@@ -200,6 +200,8 @@ function bakeLine(bake, old) {
       meter(bake.evidence, bake.evidence_needed),
     ),
     h("span", {}, `${count(bake.failures)} of ${count(bake.requests)} requests failed. Keep ${old} up until the bake is over.`),
+    bake.way_back_healthy === false ? h("p", { class: "bad" }, `${old} is not healthy now: going back would not help.`) : null,
+    bake.is_slow ? h("p", { class: "bad" }, "Answers are slower than the old side's were.") : null,
     bake.has_held ? h("p", { class: "bad" }, `Held: ${old} would be no better, so people have to decide.`) : null,
   );
 }
