@@ -185,6 +185,8 @@ cdef int request_kind_of(bytes data, Line *line) except -1:
             return NOTED
         if is_word(data, start, end, b"x-real-ip") or is_word(data, start, end, b"x-request-start"):
             return ASIDE
+        if is_word(data, start, end, b"x-bgproxy-preview"):
+            return ASIDE
         return PLAIN
     if size == 4 and is_word(data, start, end, b"host"):
         return HOST

@@ -30,7 +30,7 @@ unknown, as the RFC says, and leave what is known to belong to both ends.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=@:-]{1,128}")
 
 _FORWARDED_PREFIX = b"x-forwarded-"
-_SET_ASIDE = frozenset({b"forwarded", b"x-real-ip", b"x-request-start"})
+_SET_ASIDE = frozenset({b"forwarded", b"x-bgproxy-preview", b"x-real-ip", b"x-request-start"})
 
 _SHADOWED = HOP_BY_HOP | _SET_ASIDE | END_TO_END | {b"x-request-id"}
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})

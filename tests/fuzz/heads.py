@@ -218,7 +218,8 @@ def verdict_in_pieces(
 
 _LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 _NEVER_FORWARDED = frozenset(
-    b"connection keep-alive proxy-connection te upgrade forwarded x-real-ip x-request-start".split()
+    b"""connection keep-alive proxy-connection te upgrade forwarded x-real-ip x-request-start
+    x-bgproxy-preview""".split()
 )
 
 

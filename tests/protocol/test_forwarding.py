@@ -23,6 +23,7 @@ ALL = {
     b"forwarded": b"for=1.1.1.1",
     b"x-real-ip": b"1.1.1.1",
     b"x-request-start": b"t=1",
+    b"x-bgproxy-preview": b"1",
     b"x-request-id": b"r",
     b"expect": b"100-continue",
 }
@@ -102,6 +103,7 @@ def test_upgrade_te_and_max_forwards_are_this_hops_own() -> None:
         (b"x_forwarded_for", b"x-forwarded-for"),
         (b"x-forwarded_for", b"x-forwarded-for"),
         (b"x.real.ip", b"x-real-ip"),
+        (b"x_bgproxy_preview", b"x-bgproxy-preview"),
         (b"content_length", b"content-length"),
         (b"content-length", None),
         (b"x-forwarded-for", None),
@@ -118,6 +120,7 @@ def test_every_forwarding_field_is_set_aside() -> None:
     """The whole family, so that a name that some framework trusts is not forgotten."""
     for name in (b"x-forwarded-for", b"x-forwarded-client-cert", b"forwarded", b"x-real-ip"):
         assert is_set_aside(name)
+    assert is_set_aside(b"x-bgproxy-preview")
     assert not is_set_aside(b"x-forwarded")
     assert not HOP_BY_HOP & END_TO_END
 
