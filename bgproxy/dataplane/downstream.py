@@ -104,7 +104,7 @@ class Downstream(ClientConnection):
         """Bytes from the client."""
         data = self.worker.scratch[:nbytes].tobytes()
         phase = self.phase
-        if phase == IDLE:
+        if phase == IDLE and not self.pending:
             self._read(self._partial + data if self._partial else data)
         elif phase == EXCHANGE and self.body_left:
             self._relay_body(data)
