@@ -11,6 +11,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 
+from bgproxy.domain.error_pages import ErrorPage
 from bgproxy.domain.hooks import Call, Hooks
 from bgproxy.domain.tls import UpstreamTls
 
@@ -379,6 +380,7 @@ class Service:
         paths: path prefixes, matched at segment boundaries; the longest wins.
         environments: blue and green, in this order.
         active: the environment that is active at the very first start.
+        error_pages: pages of its own for error answers.
         upstream_tls: what its ``https`` backends must show.
         hsts: value of Strict-Transport-Security in answers over TLS; empty for none.
     """
@@ -395,6 +397,7 @@ class Service:
     drain: DrainPolicy = field(default_factory=DrainPolicy)
     verify: VerifyPolicy = field(default_factory=VerifyPolicy)
     rollback: RollbackPolicy = field(default_factory=RollbackPolicy)
+    error_pages: tuple[ErrorPage, ...] = ()
     hooks: Hooks = field(default_factory=Hooks)
     upstream_tls: UpstreamTls = field(default_factory=UpstreamTls)
     hsts: str = ""

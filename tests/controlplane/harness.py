@@ -140,7 +140,7 @@ class FakeBackend:
         writer.close()
 
 
-QUICK_HEALTH = HealthPolicy(interval=0.05, timeout=0.5, healthy_after=1, unhealthy_after=2)
+QUICK_HEALTH = HealthPolicy(interval=0.05, timeout=5.0, healthy_after=1, unhealthy_after=2)
 
 
 def make_service(blue: str, green: str, **fields: Any) -> Service:

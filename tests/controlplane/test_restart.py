@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bgproxy.domain.model import Color, HttpCheck, RollbackPolicy, VerifyPolicy
+from bgproxy.controlplane import watch
+from bgproxy.domain.model import Color, HttpCheck, VerifyPolicy
 from bgproxy.errors import BgproxyError
 from bgproxy.state.ledger import Pointer
 from tests.controlplane.harness import ControlPlane, control_plane
@@ -142,12 +145,15 @@ async def test_a_bake_goes_on_with_its_remaining_time_and_baseline(tmp_path: Pat
         await journal_agrees(plane)
 
 
-async def test_a_bake_that_ended_meanwhile_is_inconclusive(tmp_path: Path) -> None:
+async def test_a_bake_that_ended_meanwhile_is_inconclusive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What nobody watched has not passed."""
-    async with control_plane(tmp_path, rollback=RollbackPolicy(bake=0.2)) as (plane, _, _):
+    async with control_plane(tmp_path) as (plane, _, _):
         deployment = await switch(plane, wait="drained")
         await plane.stop()
-        await asyncio.sleep(0.2)
+        later = SimpleNamespace(time=lambda: time.time() + 1000, monotonic=time.monotonic)
+        monkeypatch.setattr(watch, "time", later)
         await plane.start()
         await plane.event("finished")
         ended = await plane.coordinator.deployment("default", deployment["id"])
