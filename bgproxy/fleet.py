@@ -21,6 +21,7 @@ from bgproxy.domain.model import Color
 from bgproxy.domain.outcome import Reason
 from bgproxy.listeners import refuse_new_attempts
 from bgproxy.state import channel, ledger
+from bgproxy.state.entrance import EntranceRoute
 from bgproxy.state.ledger import Ledger
 from bgproxy.state.table import RoutingTable
 
@@ -81,14 +82,20 @@ class Fleet:
         block: the ledger; its number of workers is the fleet's.
         listeners: for each worker its listening sockets.
         backlog: connections that may wait in each of them.
+        entrances: what clients meet behind each listener, if anything but plain HTTP.
     """
 
     def __init__(
-        self, block: Ledger, listeners: list[list[socket.socket]], backlog: int = 4096
+        self,
+        block: Ledger,
+        listeners: list[list[socket.socket]],
+        backlog: int = 4096,
+        entrances: tuple[EntranceRoute, ...] = (),
     ) -> None:
         self._ledger = block
         self._listeners = listeners
         self._backlog = backlog
+        self._entrances = entrances
         self._workers: list[WorkerProcess | None] = [None] * block.workers
         self._tasks: set[asyncio.Task[None]] = set()
         self._table = RoutingTable(0, ())
@@ -161,6 +168,12 @@ class Fleet:
     def is_complete(self) -> bool:
         """Whether every worker runs and has the present table."""
         return all(w is not None and w.is_alive and w.table > 0 for w in self._workers)
+
+    def use_entrances(self, entrances: tuple[EntranceRoute, ...]) -> None:
+        """Have connections that come from now on meet this; the next table's answer covers it."""
+        self._entrances = entrances
+        for worker in self._live():
+            worker.say(channel.UseEntrances(entrances))
 
     # -- lives ----------------------------------------------------------------------------------
 
@@ -237,6 +250,8 @@ class Fleet:
         self._workers[index] = worker
         self._keep(self._listen_to(worker, reader))
         self._keep(self._watch(worker))
+        if self._entrances:
+            worker.say(channel.UseEntrances(self._entrances))
         worker.say(channel.UseTable(self._table))
         if not await worker.until(lambda w: w.table > 0, _START_SECONDS):
             log.error("worker does not start, killing it", worker=index)

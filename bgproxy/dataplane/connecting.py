@@ -10,12 +10,13 @@ import ssl
 from typing import TYPE_CHECKING
 
 from bgproxy.dataplane import failing
+from bgproxy.dataplane.tls import TlsDeparture, client_context
 from bgproxy.dataplane.upstream import Upstream
 from bgproxy.domain.outcome import Reason
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.downstream import Downstream
-    from bgproxy.dataplane.routes import BackendState
+    from bgproxy.dataplane.routes import BackendState, Route
     from bgproxy.dataplane.worker import Worker
 
 
@@ -28,9 +29,9 @@ async def _connect(client: Downstream) -> None:
     while True:
         backend = client.backend
         try:
-            upstream = await _open(client.worker, backend, client.route.timeouts.connect)
+            upstream = await _open(client.worker, client.route, backend)
         except OSError as error:
-            reason = _reason_of(error)
+            reason = _reason_of(error, backend)
             client.worker.report_trouble(backend, reason)
             if not client.is_connecting_to(backend):
                 return
@@ -47,8 +48,8 @@ async def _connect(client: Downstream) -> None:
             return
 
 
-async def _open(worker: Worker, backend: BackendState, seconds: float) -> Upstream:
-    """Open one connection.
+async def _open(worker: Worker, route: Route, backend: BackendState) -> Upstream:
+    """Open one connection, TLS included.
 
     Raises:
         OSError: `TimeoutError` and `ssl.SSLError` among them.
@@ -58,18 +59,42 @@ async def _open(worker: Worker, backend: BackendState, seconds: float) -> Upstre
     def factory() -> Upstream:
         return Upstream(worker, backend)
 
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(route.timeouts.connect):
         if backend.scheme == "unix":
             _, upstream = await loop.create_unix_connection(factory, backend.address[0])
+        elif backend.scheme == "https":
+            upstream = await _open_tls(worker, route, backend)
         else:
             _, upstream = await loop.create_connection(factory, *backend.address)
     return upstream
 
 
-def _reason_of(error: OSError) -> Reason:
+async def _open_tls(worker: Worker, route: Route, backend: BackendState) -> Upstream:
+    """Open a connection and see who is there.
+
+    Raises:
+        OSError: `ssl.SSLError` and `ConnectionResetError` where the handshake fails.
+    """
+    upstream = Upstream(worker, backend)
+    name = route.upstream_tls.server_name or backend.name
+    tls = TlsDeparture(
+        upstream, client_context(route.upstream_tls), worker.loop, worker.scratch, name
+    )
+    transport, _ = await worker.loop.create_connection(lambda: tls, *backend.address)
+    try:
+        await tls.done
+    except BaseException:
+        transport.abort()
+        raise
+    return upstream
+
+
+def _reason_of(error: OSError, backend: BackendState) -> Reason:
     if isinstance(error, TimeoutError):
         return Reason.CONNECT_TIMEOUT
     if isinstance(error, ssl.SSLError):
+        return Reason.TLS_FAILED
+    if isinstance(error, ConnectionResetError) and backend.scheme == "https":
         return Reason.TLS_FAILED
     if isinstance(error, ConnectionRefusedError):
         return Reason.CONNECT_REFUSED
@@ -77,4 +102,6 @@ def _reason_of(error: OSError) -> Reason:
 
 
 def _words_of(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
     return error.strerror or str(error) or type(error).__name__

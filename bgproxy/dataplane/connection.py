@@ -32,6 +32,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     Args:
         scheme: ``http`` or ``https``, as the client speaks it.
+        client: its address where somebody else told it; empty for the peer's own.
     """
 
     __slots__ = (
@@ -54,12 +55,12 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, worker: Worker, scheme: bytes = b"http") -> None:
+    def __init__(self, worker: Worker, scheme: bytes = b"http", client: str = "") -> None:
         self.worker = worker
         self.scheme = scheme
         self.phase = IDLE
         self.deadline = inf
-        self.client = ""
+        self.client = client
         self.is_trusted = False
         self.is_client_done = False
         self.is_write_paused = False
@@ -74,8 +75,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         """A client is there; one too many is told so."""
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(BUFFER_BYTES)
-        peer = transport.get_extra_info("peername")
-        self.client = peer[0] if isinstance(peer, tuple) else ""
+        if not self.client:
+            peer = transport.get_extra_info("peername")
+            self.client = peer[0] if isinstance(peer, tuple) else ""
         self.deadline = self.quiet_since + self.worker.idle_timeout
         if self.worker.welcome(self):
             self.is_trusted = self.worker.is_trusted(self.client)

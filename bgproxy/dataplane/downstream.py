@@ -28,6 +28,7 @@ from bgproxy.domain.outcome import Reason, is_failure, reason_of_status
 from bgproxy.errors import BadRequest
 from bgproxy.protocol.chunked import ChunkedReader
 from bgproxy.protocol.forwarding import (
+    field_value,
     first_untrusted,
     forwarded_lines,
     kept_request_id,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 _MOST_BACKENDS = 3
 _HALF_CLOSED_SECONDS = 1.0
 _CLIENT_GONE = 499
+_HSTS = b"strict-transport-security"
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 
 
@@ -81,8 +83,8 @@ class Downstream(ClientConnection):
     backend: BackendState
     generation: int
 
-    def __init__(self, worker: Worker, scheme: bytes = b"http") -> None:
-        super().__init__(worker, scheme)
+    def __init__(self, worker: Worker, scheme: bytes = b"http", client: str = "") -> None:
+        super().__init__(worker, scheme, client)
         self.method = b""
         self.status = 0
         self.number = 0
@@ -469,7 +471,7 @@ class Downstream(ClientConnection):
         self.status = head.status
         if self.body_left or self.worker.is_stopping:
             self.is_kept_alive = False
-        if head.as_is and self.is_kept_alive and self.head.minor:
+        if head.as_is and self.is_kept_alive and self.head.minor and not self.route.hsts:
             self.transport.write(data)
             return
         lines = self._answer_lines(head)
@@ -491,6 +493,8 @@ class Downstream(ClientConnection):
             lines = lines.replace(b"\r\nTransfer-Encoding: chunked\r\n", b"\r\n", 1)
         elif self.is_kept_alive:
             lines += b"Connection: keep-alive\r\n"
+        if self.route.hsts and self.scheme == b"https" and not field_value(lines, _HSTS):
+            lines += self.route.hsts
         return lines + b"\r\n"
 
     def answer_over(self) -> None:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from bgproxy.domain.balance import ejection_pause, may_eject, two_choices
 from bgproxy.domain.maintenance import Gate
-from bgproxy.domain.model import COLORS, Color
+from bgproxy.domain.model import COLORS, Backend, Color
 from bgproxy.domain.outcome import Reason
 from bgproxy.domain.routing import Router
+from bgproxy.domain.tls import UpstreamTls
 from bgproxy.protocol.head import HeadLimits
 from bgproxy.state import ledger
 from bgproxy.state.table import BackendRoute, RoutingTable, ServiceRoute
@@ -43,6 +44,7 @@ class BackendState:
         "idle",
         "is_known",
         "is_ready",
+        "name",
         "scheme",
         "slot",
         "url",
@@ -62,6 +64,7 @@ class BackendState:
         """Take over what a new table says."""
         self.url = route.url
         self.scheme = route.scheme
+        self.name = Backend.parse(route.url).host
         self.address = (route.host, route.port)
         self.authority = route.authority.encode("latin-1")
         self.is_ready = route.is_ready
@@ -189,11 +192,13 @@ class Route:
         "gate",
         "held",
         "held_until",
+        "hsts",
         "limits",
         "name",
         "queue",
         "slot",
         "timeouts",
+        "upstream_tls",
         "word",
     )
 
@@ -207,6 +212,7 @@ class Route:
         self.held: deque[Downstream] = deque()
         self.queue: deque[Downstream] = deque()
         self.held_until = 0.0
+        self.upstream_tls = UpstreamTls()
 
     def update(self, service: ServiceRoute, backends: dict[int, BackendState]) -> None:
         """Take over what a new table says; `backends` are this worker's by slot."""
@@ -214,15 +220,23 @@ class Route:
         self.timeouts = service.timeouts
         self.limits = service.limits
         self.held_until = service.held_until
+        self.hsts = (
+            b"Strict-Transport-Security: %b\r\n" % service.hsts.encode() if service.hsts else b""
+        )
         self.error_pages = service.error_pages
         self.closure = closure = service.closure
         self.gate = None if closure is None else Gate(closure.allow, closure.open_path)
         self.exclude_paths = tuple(path.encode("latin-1") for path in service.exclude_paths)
+        is_trust_other = service.upstream_tls != self.upstream_tls
+        self.upstream_tls = service.upstream_tls
         now = monotonic()
         for color in COLORS:
             environment = self.environments[color.index]
             environment.backends = [backends[b.slot] for b in service.backends(color)]
             environment.refresh(now)
+            if is_trust_other:
+                for backend in environment.backends:
+                    backend.close_idle()
 
 
 class Routes:

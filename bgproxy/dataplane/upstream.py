@@ -36,6 +36,7 @@ class Upstream(asyncio.BufferedProtocol):
     """One connection to a backend."""
 
     __slots__ = (
+        "_has_ended",
         "_interim",
         "_left",
         "_length",
@@ -65,6 +66,7 @@ class Upstream(asyncio.BufferedProtocol):
         self.idle_since = 0.0
         self._partial = b""
         self._stopped = False
+        self._has_ended = False
         self._left = 0
         self._length = 0
         self._interim = 0
@@ -96,14 +98,18 @@ class Upstream(asyncio.BufferedProtocol):
         elif phase == TUNNEL:
             assert exchange.tunnel is not None
             exchange.tunnel.backend_lost()
-        elif phase == BODY_UNTIL_CLOSE and exc is None:
+        elif phase == BODY_UNTIL_CLOSE and exc is None and self._has_ended:
             self._end_until_close(exchange)
         else:
             is_silent = phase == HEAD and not self._partial and not self._interim
             failing.upstream_lost(exchange, was_reused=self.is_reused, is_silent=is_silent)
 
     def eof_received(self) -> bool:
-        """The backend sends no more; only a tunnel lives on in one direction."""
+        """The backend sends no more; only a tunnel lives on in one direction.
+
+        A TLS connection that is cut ends without this, and then nothing is complete.
+        """
+        self._has_ended = True
         if self.phase == TUNNEL and self.exchange is not None:
             assert self.exchange.tunnel is not None
             return self.exchange.tunnel.backend_ended()

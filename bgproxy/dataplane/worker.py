@@ -31,13 +31,16 @@ from bgproxy.dataplane import failing, waiting
 from bgproxy.dataplane.access_log import RequestLog
 from bgproxy.dataplane.connection import EXCHANGE, IDLE, TUNNEL
 from bgproxy.dataplane.downstream import Downstream
+from bgproxy.dataplane.entrance import Entrance
 from bgproxy.dataplane.routes import BackendState, Routes
 from bgproxy.state import channel, ledger
+from bgproxy.state.entrance import EntranceRoute
 from bgproxy.state.ledger import Ledger
 from bgproxy.state.table import RoutingTable
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.connection import ClientConnection
+    from bgproxy.dataplane.entrance import ProxyArrival, TlsArrival
     from bgproxy.dataplane.upstream import Upstream
     from bgproxy.domain.access_log import AccessLog
     from bgproxy.domain.outcome import Reason
@@ -84,6 +87,7 @@ class Worker:
         self.routes = Routes(arguments.index)
         self.log: RequestLog | None = None
         self.connections: set[Downstream] = set()
+        self.arrivals: set[ProxyArrival | TlsArrival] = set()
         self.upstreams: set[Upstream] = set()
         self.now = monotonic()
         self.epoch_offset = time.time() - self.now
@@ -96,6 +100,7 @@ class Worker:
         self._listeners = [socket.socket(fileno=fd) for fd in arguments.listeners]
         self._backlog = arguments.backlog
         self._servers: list[asyncio.Server] = []
+        self._entrances = [Entrance(self, EntranceRoute()) for _ in self._listeners]
         self._tasks: set[asyncio.Task[None]] = set()
         self._per_client: dict[str, int] = {}
         self._samples = 0
@@ -126,6 +131,14 @@ class Worker:
         if not is_welcome:
             self.cells[self._slab + ledger.TURNED_AWAY] += 1
         return is_welcome
+
+    def arrive(self, arrival: ProxyArrival | TlsArrival) -> None:
+        """Give a connection that is no client yet its time; sent away when there are too many."""
+        self.arrivals.add(arrival)
+        arrival.deadline = self.now + self.head_timeout
+        if len(self.connections) + len(self.arrivals) > self.routes.table.limits.max_connections:
+            self.cells[self._slab + ledger.TURNED_AWAY] += 1
+            arrival.abort()
 
     def turn_away(self, client: ClientConnection) -> None:
         """Count and write down a connection that is one too many."""
@@ -186,6 +199,8 @@ class Worker:
         self._publish()
         for client in [c for c in self.connections if c.deadline < now]:
             client.expire()
+        for arrival in [a for a in self.arrivals if a.deadline < now]:
+            arrival.abort()
         for route in self.routes.services:
             if route.held and route.held_until <= now:
                 route.held_until = 0.0
@@ -248,6 +263,9 @@ class Worker:
             match message:
                 case channel.UseTable(table):
                     await self._use(table)
+                case channel.UseEntrances(entrances):
+                    for entrance, route in zip(self._entrances, entrances, strict=True):
+                        entrance.use(route)
                 case channel.PassQuiescentPoint():
                     self._publish()
                     self._say(channel.EpochSeen(message.epoch))
@@ -296,12 +314,10 @@ class Worker:
         self._say(channel.LogTrouble(detail))
 
     async def _listen(self) -> None:
-        for sock in self._listeners:
+        for sock, entrance in zip(self._listeners, self._entrances, strict=True):
             # `create_server` calls listen() again, with a backlog of 100 unless told.
             self._servers.append(
-                await self.loop.create_server(
-                    lambda: Downstream(self), sock=sock, backlog=self._backlog
-                )
+                await self.loop.create_server(entrance.accept, sock=sock, backlog=self._backlog)
             )
 
     def _close_leftovers(self, order: channel.CloseLeftovers) -> None:
@@ -362,13 +378,18 @@ class Worker:
                 client.transport.close()
             elif client.phase == TUNNEL:
                 failing.drain(client)
+        for arrival in list(self.arrivals):
+            if now >= arrival.deadline - self.head_timeout + self._stop.quiet:
+                arrival.abort()
         if now >= self._stop_at:
             for client in list(self.connections):
                 if client.phase == EXCHANGE:
                     failing.drain(client)
                 else:
                     client.transport.abort()
-        if not self.connections or now >= self._stop_at + 1.0:
+            for arrival in list(self.arrivals):
+                arrival.abort()
+        if not (self.connections or self.arrivals) or now >= self._stop_at + 1.0:
             self._ended.set()
 
 

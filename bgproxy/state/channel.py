@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from bgproxy.domain.model import Color
 from bgproxy.domain.outcome import Reason
+from bgproxy.state.entrance import EntranceRoute
 from bgproxy.state.table import RoutingTable
 
 _LENGTH = struct.Struct("!I")
@@ -25,6 +26,16 @@ class UseTable:
     """To a worker: route by this table from now on. Answered by `TableUsed`."""
 
     table: RoutingTable
+
+
+@dataclass(frozen=True, slots=True)
+class UseEntrances:
+    """To a worker: what holds for connections that come from now on, by listener.
+
+    It comes before the first table, and the `TableUsed` of a later one answers it as well.
+    """
+
+    entrances: tuple[EntranceRoute, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +132,7 @@ class FailureSample:
 
 Message = (
     UseTable
+    | UseEntrances
     | TableUsed
     | PassQuiescentPoint
     | EpochSeen

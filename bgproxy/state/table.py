@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from bgproxy.domain.access_log import AccessLog
 from bgproxy.domain.error_pages import ErrorPage
 from bgproxy.domain.model import Color, ProxyLimits, ServiceLimits, Timeouts
+from bgproxy.domain.tls import UpstreamTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class ServiceRoute:
         exclude_paths: path prefixes whose exchanges the judge does not see.
         error_pages: pages of its own for error answers.
         closure: None unless it is in maintenance.
+        upstream_tls: what its ``https`` backends must show.
+        hsts: value of Strict-Transport-Security in answers over TLS; empty for none.
     """
 
     name: str
@@ -80,6 +83,8 @@ class ServiceRoute:
     exclude_paths: tuple[str, ...] = ()
     error_pages: tuple[ErrorPage, ...] = ()
     closure: Closure | None = None
+    upstream_tls: UpstreamTls = field(default_factory=UpstreamTls)
+    hsts: str = ""
 
     def backends(self, color: Color) -> tuple[BackendRoute, ...]:
         """The backends of one color."""

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import itertools
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any, cast
@@ -15,6 +16,7 @@ from bgproxy.config.settings import Address
 from bgproxy.domain.model import Color, ProxyLimits
 from bgproxy.fleet import Fleet
 from bgproxy.listeners import close_listeners, open_listeners
+from bgproxy.state.entrance import EntranceRoute
 from bgproxy.state.ledger import Ledger, SeriesTotals
 from bgproxy.state.table import BackendRoute, RoutingTable, ServiceRoute
 
@@ -37,10 +39,12 @@ class Backend:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed = asyncio.Event()
 
-    async def start(self) -> Backend:
+    async def start(self, tls: ssl.SSLContext | None = None) -> Backend:
         """Listen on a free port; `running` stops it."""
         _started.append(self)
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", 0, limit=1 << 20, ssl=tls
+        )
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -150,10 +154,11 @@ def echoing(name: bytes = b"echo") -> Handler:
 class Proxy:
     """A fleet of real workers, routing by a table that the test makes."""
 
-    def __init__(self, fleet: Fleet, ledger: Ledger, port: int, table: RoutingTable) -> None:
+    def __init__(self, fleet: Fleet, ledger: Ledger, ports: list[int], table: RoutingTable) -> None:
         self.fleet = fleet
         self.ledger = ledger
-        self.port = port
+        self.ports = ports
+        self.port = ports[0]
         self.table = table
         self._numbers = itertools.count(2)
 
@@ -232,16 +237,19 @@ def table_of(
 
 
 @contextlib.asynccontextmanager
-async def running(table: RoutingTable, *, workers: int = 1) -> AsyncIterator[Proxy]:
+async def running(
+    table: RoutingTable, *, workers: int = 1, entrances: tuple[EntranceRoute, ...] = ()
+) -> AsyncIterator[Proxy]:
     """Real workers behind a free port; blue is active, generation 1."""
-    listeners = open_listeners((Address("127.0.0.1", 0),), workers)
+    addresses = (Address("127.0.0.1", 0),) * max(1, len(entrances))
+    listeners = open_listeners(addresses, workers)
     ledger = Ledger.create(workers)
     ledger.store_pointer(0, 1, Color.BLUE)
-    fleet = Fleet(ledger, listeners)
+    fleet = Fleet(ledger, listeners, entrances=entrances)
     try:
         await fleet.start(table)
-        port = listeners[0][0].getsockname()[1]
-        yield Proxy(fleet, ledger, port, table)
+        ports = [sock.getsockname()[1] for sock in listeners[0]]
+        yield Proxy(fleet, ledger, ports, table)
     finally:
         await fleet.stop(0.0, 0.0)
         close_listeners(listeners)
