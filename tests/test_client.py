@@ -12,8 +12,7 @@ from typing import get_type_hints
 import pytest
 from pydantic import BaseModel
 
-from bgproxy import client as documents
-from bgproxy.client import AdminClient, ProblemError, UnreachableError
+from bgproxy.client import AdminClient, ProblemError, UnreachableError, documents
 from bgproxy.config.settings import Address, Role
 from bgproxy.controlplane import schemas
 from bgproxy.domain.model import Color

@@ -1,149 +1,17 @@
-"""The admin API from outside: a small client over the standard library.
-
-Each call opens a connection of its own, so there is nothing to close::
-
-    client = AdminClient("http://127.0.0.1:8081", token="...")
-    deployment = client.switch("default", to="green", wait="drained")
-
-Errors: `ProblemError` is an answer that says no, with the problem document; `UnreachableError`
-means that nobody answered as an admin API does.
-"""
+"""The client itself: one method for each call of the admin API."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypedDict, cast
-from urllib.parse import quote, urlsplit
+from typing import Any, cast
+from urllib.parse import quote
 
-from bgproxy.errors import BgproxyError
+from bgproxy.client.documents import DeploymentDocument, ServiceDocument, VerificationDocument
+from bgproxy.client.wire import Address, AdminEvent, UnreachableError, problem_of, read_events
 
 DEFAULT_ADMIN = "http://127.0.0.1:8081"
-
-
-class BackendDocument(TypedDict):
-    """One backend inside a SERVICE."""
-
-    url: str
-    healthy: bool
-    in_flight: int
-
-
-class EnvironmentDocument(TypedDict):
-    """One environment inside a SERVICE."""
-
-    release: str | None
-    backends: list[BackendDocument]
-    in_flight: int
-    requests_total: int
-    errors_total: int
-
-
-class EnvironmentsDocument(TypedDict):
-    """Both environments of a SERVICE."""
-
-    blue: EnvironmentDocument
-    green: EnvironmentDocument
-
-
-class DrainDocument(TypedDict):
-    """A drain as it stands; `seconds` since the switch."""
-
-    environment: str
-    requests: int
-    tunnels: int
-    seconds: float
-
-
-class BakeDocument(TypedDict):
-    """A bake as it stands; the judge decides when `evidence` reaches `evidence_needed`."""
-
-    environment: str
-    seconds: float
-    of_seconds: float
-    requests: int
-    failures: int
-    evidence: float
-    evidence_needed: float
-
-
-class ServiceDocument(TypedDict):
-    """SERVICE: one application behind the proxy; the server may send further keys."""
-
-    name: str
-    active: str
-    generation: int
-    phase: str
-    environments: EnvironmentsDocument
-    drain: DrainDocument | None
-    bake: BakeDocument | None
-
-
-DeploymentDocument = TypedDict(
-    "DeploymentDocument",
-    {
-        "id": int | str,
-        "service": str,
-        "from": str,
-        "to": str,
-        "release": str | None,
-        "generation": int | None,
-        "kind": str,
-        "reason": str,
-        "actor": str,
-        "outcome": str | None,
-        "safe_to_stop": bool,
-        "rollback_possible_until": str | None,
-        "requested_at": str,
-        "applied_at": str | None,
-        "drained_at": str | None,
-        "finished_at": str | None,
-    },
-)
-"""DEPLOYMENT: one change of the active pointer; the server may send further keys."""
-
-
-class VerificationDocument(TypedDict):
-    """What the configured checks found."""
-
-    passed: bool
-    environment: str
-    checks: list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class AdminEvent:
-    """One server-sent event; `data` holds ``at``, ``service`` and what the type brings."""
-
-    id: int
-    type: str
-    data: dict[str, Any]
-
-
-class ProblemError(BgproxyError):
-    """The admin API said no.
-
-    Args:
-        status: the HTTP status.
-        document: the problem document (RFC 9457), with at least a ``detail``.
-    """
-
-    def __init__(self, status: int, document: dict[str, Any]) -> None:
-        super().__init__(str(document.get("detail") or document.get("title") or f"HTTP {status}"))
-        self.status = status
-        self.document = document
-
-    @property
-    def kind(self) -> str:
-        """The stable last part of the problem's type, such as ``generation-mismatch``."""
-        return str(self.document.get("type", "")).rpartition(":")[2]
-
-
-class UnreachableError(BgproxyError):
-    """Nobody answers at the address, or not as an admin API does."""
 
 
 class AdminClient:
@@ -162,7 +30,7 @@ class AdminClient:
         self._admin = admin
         self._token = token
         self._timeout = timeout
-        self._address = _Address.parse(admin)
+        self._address = Address.parse(admin)
 
     # -- reads ------------------------------------------------------------------------------------
 
@@ -218,8 +86,8 @@ class AdminClient:
         try:
             response = self._send(connection, "GET", "/v1/events", None, headers)
             if response.status != 200:
-                raise _problem(response.status, response.read())
-            yield from _events(response)
+                raise problem_of(response.status, response.read())
+            yield from read_events(response)
             raise UnreachableError(f"{self._admin} ended the event stream")
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from error
@@ -325,7 +193,7 @@ class AdminClient:
         finally:
             connection.close()
         if response.status != 200:
-            raise _problem(response.status, raw)
+            raise problem_of(response.status, raw)
         try:
             answer = json.loads(raw)
         except ValueError:
@@ -355,73 +223,6 @@ class AdminClient:
         return UnreachableError(f"cannot reach the admin API at {self._admin}: {why}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Address:
-    """Where the admin API listens, taken apart."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str
-
-    @classmethod
-    def parse(cls, admin: str) -> _Address:
-        if admin.startswith("unix:"):
-            return cls("unix", "localhost", 0, admin.removeprefix("unix:").removeprefix("//"))
-        parts = urlsplit(admin)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
-            raise ValueError(f"{admin!r}: write http://host:port, https://host:port or unix:/path")
-        default = 80 if parts.scheme == "http" else 443
-        return cls(parts.scheme, parts.hostname, parts.port or default, "")
-
-    def connect(self, timeout: float | None) -> http.client.HTTPConnection:
-        if self.scheme == "unix":
-            return _UnixConnection(self.path, timeout)
-        kind = http.client.HTTPSConnection if self.scheme == "https" else http.client.HTTPConnection
-        return kind(self.host, self.port, timeout=timeout)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: str, timeout: float | None) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 def _path(name: str, rest: str = "") -> str:
     path = f"/v1/services/{quote(name, safe='')}"
     return f"{path}/{rest}" if rest else path
-
-
-def _problem(status: int, raw: bytes) -> ProblemError:
-    """The error for an answer that is not 200, whatever its body is."""
-    try:
-        document = json.loads(raw)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        document = {"detail": f"HTTP {status}: {raw[:200].decode('utf-8', 'replace')}".rstrip(": ")}
-    return ProblemError(status, document)
-
-
-def _events(response: http.client.HTTPResponse) -> Iterator[AdminEvent]:
-    """Parse a stream as our server writes it: one line for each field."""
-    fields: dict[str, str] = {}
-    while line := response.readline():
-        text = line.decode().rstrip("\r\n")
-        if text:
-            name, _, value = text.partition(":")
-            fields[name] = value.removeprefix(" ")
-        elif "data" in fields:
-            yield AdminEvent(
-                int(fields.get("id", 0)), fields.get("event", "message"), json.loads(fields["data"])
-            )
-            fields = {}
-        else:
-            fields = {}

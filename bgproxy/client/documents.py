@@ -1,0 +1,95 @@
+"""The admin API's documents as types; the server may send further keys."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class BackendDocument(TypedDict):
+    """One backend inside a SERVICE."""
+
+    url: str
+    healthy: bool
+    in_flight: int
+
+
+class EnvironmentDocument(TypedDict):
+    """One environment inside a SERVICE."""
+
+    release: str | None
+    backends: list[BackendDocument]
+    in_flight: int
+    requests_total: int
+    errors_total: int
+
+
+class EnvironmentsDocument(TypedDict):
+    """Both environments of a SERVICE."""
+
+    blue: EnvironmentDocument
+    green: EnvironmentDocument
+
+
+class DrainDocument(TypedDict):
+    """A drain as it stands; `seconds` since the switch."""
+
+    environment: str
+    requests: int
+    tunnels: int
+    seconds: float
+
+
+class BakeDocument(TypedDict):
+    """A bake as it stands; the judge decides when `evidence` reaches `evidence_needed`."""
+
+    environment: str
+    seconds: float
+    of_seconds: float
+    requests: int
+    failures: int
+    evidence: float
+    evidence_needed: float
+
+
+class ServiceDocument(TypedDict):
+    """SERVICE: one application behind the proxy; the server may send further keys."""
+
+    name: str
+    active: str
+    generation: int
+    phase: str
+    environments: EnvironmentsDocument
+    drain: DrainDocument | None
+    bake: BakeDocument | None
+
+
+DeploymentDocument = TypedDict(
+    "DeploymentDocument",
+    {
+        "id": int | str,
+        "service": str,
+        "from": str,
+        "to": str,
+        "release": str | None,
+        "generation": int | None,
+        "kind": str,
+        "reason": str,
+        "actor": str,
+        "outcome": str | None,
+        "safe_to_stop": bool,
+        "rollback_possible_until": str | None,
+        "requested_at": str,
+        "applied_at": str | None,
+        "drained_at": str | None,
+        "finished_at": str | None,
+    },
+)
+"""DEPLOYMENT: one change of the active pointer; the server may send further keys."""
+
+
+class VerificationDocument(TypedDict):
+    """What the configured checks found."""
+
+    passed: bool
+    environment: str
+    checks: list[dict[str, Any]]
