@@ -2,6 +2,7 @@
 
 TERM and INT stop accepting, let what is under way finish, and end with exit status 0; a second one
 cuts what is left. HUP reads the configuration again and keeps the old one if the new one is wrong.
+USR1 has the access log opened anew.
 Signal handlers only set something; `_serve` acts.
 """
 
@@ -24,12 +25,15 @@ from bgproxy.controlplane.coordinator import Coordinator
 from bgproxy.controlplane.events import EventHub
 from bgproxy.controlplane.metrics import Metrics
 from bgproxy.controlplane.server import AdminServer
-from bgproxy.errors import ConfigError, StateError
+from bgproxy.dataplane.log_file import LOG_FILE_MODE, STANDARD_OUTPUT
+from bgproxy.errors import ConfigError, Refused, StateError
 from bgproxy.fleet import Fleet
 from bgproxy.listeners import close_listeners, open_listeners
 from bgproxy.protocol.head import SCANNER
 from bgproxy.state.journal import Journal
 from bgproxy.state.ledger import Ledger
+
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 
 _QUIET_SECONDS = 2.0
 """Silence after which a stopping proxy closes a kept-alive connection."""
@@ -70,9 +74,10 @@ class _Supervisor:
     async def serve(self) -> None:
         """Start in the order of need, wait for signals, stop in the opposite order."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             loop.add_signal_handler(number, self._signals.put_nowait, number)
         settings = self._settings
+        _try_access_log(settings)
         journal = await Journal.open(settings.state)
         try:
             proxy = settings.proxy
@@ -105,7 +110,7 @@ class _Supervisor:
             )
             _warn(settings)
             notify.ready()
-            await self._until_told_to_stop(coordinator)
+            await self._until_told_to_stop(coordinator, fleet)
             notify.stopping()
             await self._stop_traffic(fleet)
         finally:
@@ -115,8 +120,12 @@ class _Supervisor:
             block.close()
         log.info("stopped")
 
-    async def _until_told_to_stop(self, coordinator: Coordinator) -> None:
-        while (number := await self._signals.get()) is signal.SIGHUP:
+    async def _until_told_to_stop(self, coordinator: Coordinator, fleet: Fleet) -> None:
+        while (number := await self._signals.get()) in (signal.SIGHUP, signal.SIGUSR1):
+            if number is signal.SIGUSR1:
+                fleet.reopen_logs()
+                log.info("access log is opened anew")
+                continue
             notify.reloading()
             await self._reload(coordinator)
             notify.ready()
@@ -126,7 +135,8 @@ class _Supervisor:
         """Take the file's new content over, or keep the old one with a clear word."""
         try:
             settings = load_config(self._config_path, os.environ)
-        except ConfigError as error:
+            _try_access_log(settings)
+        except (ConfigError, OSError) as error:
             log.error("configuration refused, the old one stays", faults=str(error).splitlines())
             return
         for what, old, new in (
@@ -138,7 +148,11 @@ class _Supervisor:
         ):
             if old != new:
                 log.warning("change needs a restart", key=what)
-        await coordinator.reconfigure(settings)
+        try:
+            await coordinator.reconfigure(settings)
+        except (Refused, StateError) as error:
+            log.error("configuration not taken over, the old one stays", error=str(error))
+            return
         self._settings = settings
         _warn(settings)
         log.info("configuration read again", file=str(self._config_path))
@@ -150,11 +164,22 @@ class _Supervisor:
         while not stopping.done():
             again = asyncio.ensure_future(self._signals.get())
             await asyncio.wait({stopping, again}, return_when=asyncio.FIRST_COMPLETED)
-            if again.done() and not stopping.done() and again.result() is not signal.SIGHUP:
+            if again.done() and not stopping.done() and again.result() in _STOPS:
                 log.warning("told to stop again, cutting what is left")
                 fleet.hurry()
             again.cancel()
         await stopping
+
+
+def _try_access_log(settings: Settings) -> None:
+    """Find out whether the access log can be written before a worker would.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    path = settings.proxy.access_log.path
+    if path and path != STANDARD_OUTPUT:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, LOG_FILE_MODE))
 
 
 def _warn(settings: Settings) -> None:
