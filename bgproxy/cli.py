@@ -10,7 +10,7 @@ import click
 
 from bgproxy import __version__
 from bgproxy.client import ProblemError, UnreachableError
-from bgproxy.commands import change, look, serve, text, tools, watch
+from bgproxy.commands import change, look, maintenance, serve, text, tools, watch
 from bgproxy.commands.session import shared_options
 from bgproxy.errors import BgproxyError, ConfigError
 
@@ -68,6 +68,7 @@ for command in (
     change.pause,
     change.resume,
     change.backends,
+    maintenance.maintenance,
     look.history,
     look.diff,
     watch.watch,

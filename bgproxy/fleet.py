@@ -151,6 +151,11 @@ class Fleet:
         for worker in self._live():
             worker.say(order)
 
+    def reopen_logs(self) -> None:
+        """Have the workers open the access log's file anew: it was moved away."""
+        for worker in self._live():
+            worker.say(channel.ReopenLog())
+
     def workers_view(self) -> list[dict[str, Any]]:
         """What people may want to know of each worker."""
         return [
@@ -268,6 +273,8 @@ class Fleet:
                 case channel.BackendTrouble(slot, reason):
                     if self.on_backend_trouble is not None:
                         self.on_backend_trouble(slot, reason)
+                case channel.LogTrouble(detail):
+                    log.error("access log", worker=worker.index, detail=detail)
                 case channel.FailureSample():
                     if self.on_failure_sample is not None:
                         self.on_failure_sample(message)

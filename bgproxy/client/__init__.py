@@ -19,6 +19,7 @@ from bgproxy.client.documents import (
     DrainDocument,
     EnvironmentDocument,
     EnvironmentsDocument,
+    MaintenanceDocument,
     ServiceDocument,
     VerificationDocument,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "DrainDocument",
     "EnvironmentDocument",
     "EnvironmentsDocument",
+    "MaintenanceDocument",
     "ProblemError",
     "ServiceDocument",
     "UnreachableError",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -166,6 +166,18 @@ class AdminClient:
     def resume(self, name: str) -> ServiceDocument:
         """Let held requests go on."""
         return cast(ServiceDocument, self._change("POST", _path(name, "resume"), {}))
+
+    def begin_maintenance(
+        self, name: str, *, message: str = "", allow: Sequence[str] = ()
+    ) -> ServiceDocument:
+        """Close a service to the public; `allow` are the networks that are served as always."""
+        body = {"on": True, "message": message, "allow": list(allow)}
+        return cast(ServiceDocument, self._change("POST", _path(name, "maintenance"), body))
+
+    def end_maintenance(self, name: str) -> ServiceDocument:
+        """Open a service again."""
+        body = {"on": False}
+        return cast(ServiceDocument, self._change("POST", _path(name, "maintenance"), body))
 
     # -- the wire ---------------------------------------------------------------------------------
 

@@ -51,6 +51,15 @@ class BakeDocument(TypedDict):
     evidence_needed: float
 
 
+class MaintenanceDocument(TypedDict):
+    """A maintenance that is on."""
+
+    message: str
+    allow: list[str]
+    since: str
+    by: str
+
+
 class ServiceDocument(TypedDict):
     """SERVICE: one application behind the proxy; the server may send further keys."""
 
@@ -61,6 +70,7 @@ class ServiceDocument(TypedDict):
     environments: EnvironmentsDocument
     drain: DrainDocument | None
     bake: BakeDocument | None
+    maintenance: MaintenanceDocument | None
 
 
 DeploymentDocument = TypedDict(

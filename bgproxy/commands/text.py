@@ -15,6 +15,7 @@ from bgproxy.client import (
     DeploymentDocument,
     DrainDocument,
     EnvironmentDocument,
+    MaintenanceDocument,
     ServiceDocument,
 )
 
@@ -36,6 +37,8 @@ def service_lines(service: ServiceDocument) -> list[str]:
         f"  generation {service['generation']}  {service['phase']}"
     )
     lines = [head]
+    if (maintenance := service.get("maintenance")) is not None:
+        lines.append(f"  {maintenance_news(maintenance)}")
     if (drain := service["drain"]) is not None:
         lines.append(f"  {drain_news(drain)}")
     if (bake := service["bake"]) is not None:
@@ -66,6 +69,16 @@ def _environment_lines(color: str, environment: EnvironmentDocument, *, is_live:
         note = "" if backend["healthy"] else _answers(backend)
         lines.append(f"      {backend['url']}  {word}  {backend['in_flight']} in flight{note}")
     return lines
+
+
+def maintenance_news(maintenance: MaintenanceDocument) -> str:
+    """Who is told what, and who is let in."""
+    head = click.style("in maintenance", fg="yellow", bold=True)
+    allowed = ", ".join(maintenance["allow"]) or "nobody"
+    return (
+        f"{head} since {moment(maintenance['since'])} by {maintenance['by']}: "
+        f"{maintenance['message']} ({allowed} let in)"
+    )
 
 
 def drain_news(drain: DrainDocument) -> str:

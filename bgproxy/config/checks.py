@@ -16,6 +16,7 @@ Finding = tuple[Path, str, str]
 """The key's path, the problem, the remedy."""
 
 _SHORT_TOKEN = 16
+_MOST_PAGE_BYTES = 16 * 1024 * 1024
 
 
 def check(settings: Settings, root: Node) -> tuple[list[Fault], list[Fault]]:
@@ -31,6 +32,7 @@ def check(settings: Settings, root: Node) -> tuple[list[Fault], list[Fault]]:
         _clashing_listeners(settings),
         _same_routes(settings.services),
         _too_many_backends(settings.services),
+        _too_large_pages(settings.services),
         *map(_backend_faults, settings.services),
     )
     warnings = chain(_short_tokens(settings), *map(_service_warnings, settings.services))
@@ -91,6 +93,14 @@ def _too_many_backends(services: tuple[Service, ...]) -> Iterator[Finding]:
     count = sum(len(e.backends) for service in services for e in service.environments)
     if count > MAX_BACKENDS:
         yield (("services",), f"they have {count} backends", f"at most {MAX_BACKENDS} can be")
+
+
+def _too_large_pages(services: tuple[Service, ...]) -> Iterator[Finding]:
+    """Every worker is sent all of them, with every table."""
+    size = sum(len(page.html) for service in services for page in service.error_pages)
+    if size > _MOST_PAGE_BYTES:
+        most = _MOST_PAGE_BYTES // 1024**2
+        yield ("services",), f"their error pages are larger than {most} MiB", "make them smaller"
 
 
 def _backend_faults(service: Service) -> Iterator[Finding]:

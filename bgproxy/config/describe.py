@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from bgproxy.config.settings import AdminSettings, ProxySettings, Settings
+from bgproxy.domain.access_log import AccessLog
 from bgproxy.domain.model import (
     COLORS,
     Color,
@@ -67,7 +68,15 @@ def _proxy(proxy: ProxySettings) -> Iterator[str]:
         2,
     )
     yield _line("trusts", _listed(proxy.trusted_proxies, "nobody's forwarding fields"), 2)
+    if proxy.access_log.path:
+        yield _line("requests", _access_log(proxy.access_log), 2)
     yield _line("shutdown", f"after at most {format_duration(proxy.shutdown_timeout)}", 2)
+
+
+def _access_log(log: AccessLog) -> str:
+    place = "standard output" if log.path == "-" else log.path
+    share = "" if log.sample == 1 else f", {format_share(log.sample)} of those that went well"
+    return f"written to {place} as {log.format}{share}, {'with' if log.query else 'without'} query"
 
 
 def _admin(admin: AdminSettings) -> Iterator[str]:
@@ -96,6 +105,9 @@ def _service(service: Service) -> Iterator[str]:
     yield _line("switch", _switch(service), 2)
     yield _line("drain", _drain(service), 2)
     yield _line("rollback", _rollback(service.rollback), 2)
+    if service.error_pages:
+        pages = (f"{page.status or 'default'} {page.file}" for page in service.error_pages)
+        yield _line("pages", _listed(pages), 2)
 
 
 def _environment(service: Service, color: Color) -> str:

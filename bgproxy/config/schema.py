@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic_core import core_schema
 
-from bgproxy.config.readers import Choice, Duration, Number, Reader, Scalar, Size, Text, refuse
+from bgproxy.config.readers import (
+    Choice,
+    Duration,
+    Number,
+    Reader,
+    Scalar,
+    Share,
+    Size,
+    Text,
+    refuse,
+)
 from bgproxy.config.sections import Many, Section, key
 from bgproxy.config.service_schema import ServiceSection
 from bgproxy.config.settings import (
@@ -24,11 +34,14 @@ from bgproxy.config.settings import (
     Token,
 )
 from bgproxy.config.web_readers import Cidr, HostPattern, Listen, Name, Secret
+from bgproxy.domain.access_log import AccessLog, LogFormat
 from bgproxy.domain.model import ProxyLimits
 
 _AUTO = 0
 _PROXY = ProxySettings()
 _LIMITS = ProxyLimits()
+_LOG = AccessLog()
+_QUERY = ("drop", "keep")
 _ADMIN = AdminSettings()
 
 
@@ -72,6 +85,41 @@ class ProxyLimitsSection(Section):
         return ProxyLimits(**self.values())
 
 
+class LogPath(Text):
+    """Where lines go: a file, standard output, or nowhere."""
+
+    what: ClassVar[str] = "the path of a file, or -"
+
+    def read(self, text: str) -> str:
+        """The text itself."""
+        if Text(most=4000).read(text).endswith("/"):
+            refuse(f"{text!r} names a directory", "write the path of a file in it, or -")
+        return text
+
+
+class AccessLogSection(Section):
+    """One line for each request."""
+
+    path: Annotated[str, LogPath()] = key(
+        _LOG.path,
+        "The file, relative to the working directory, or `-` for standard output; empty for no "
+        "log. USR1 opens it anew.",
+    )
+    format: Annotated[LogFormat, Choice(LogFormat)] = key(
+        _LOG.format, "`json`, or Apache's `combined` with the proxy's own fields behind it."
+    )
+    sample: Annotated[float, Share()] = key(
+        _LOG.sample, "Share of the requests that went well which is written; all others always are."
+    )
+    query: Annotated[str, Choice(_QUERY)] = key(
+        "drop", "`keep` writes queries too, which may hold secrets; `drop` ends paths before them."
+    )
+
+    def build(self) -> AccessLog:
+        """The domain's value."""
+        return AccessLog(**self.values() | {"query": self.query == "keep"})
+
+
 class ProxySection(Section):
     """The traffic side: listeners, processes and bounds."""
 
@@ -96,11 +144,15 @@ class ProxySection(Section):
     backlog: Annotated[int, Number(least=1, most=65535)] = key(
         _PROXY.backlog, "Connections that wait in each listening socket to be accepted."
     )
+    access_log: AccessLogSection = Field(
+        default_factory=AccessLogSection, description="One line for each request; off by default."
+    )
 
     def build(self) -> ProxySettings:
         """The settings; ``auto`` is made a number here."""
         usable = min(len(os.sched_getaffinity(0)), MAX_WORKERS)
-        values = self.values() | {"limits": self.limits.build()}
+        values = self.values()
+        values |= {"limits": self.limits.build(), "access_log": self.access_log.build()}
         values["workers"] = self.workers or usable
         return ProxySettings(**values)
 

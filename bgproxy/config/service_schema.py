@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from bgproxy.config.check_schema import Codes, Headers, VerifySection
+from bgproxy.config.page_readers import PageFile, PageStatus, PageText
 from bgproxy.config.readers import (
     Choice,
     Decimal,
@@ -19,13 +20,14 @@ from bgproxy.config.readers import (
     Size,
     Text,
 )
-from bgproxy.config.sections import Many, Section, key
+from bgproxy.config.sections import Many, Pairs, Section, key
 from bgproxy.config.web_readers import (
     BackendUrl,
     HostField,
     HostPattern,
     Target,
 )
+from bgproxy.domain.error_pages import ErrorPage
 from bgproxy.domain.model import (
     Backend,
     Color,
@@ -311,6 +313,11 @@ class ServiceSection(Section):
     rollback: RollbackSection = Field(
         default_factory=RollbackSection, description="What is watched after it."
     )
+    error_pages: Annotated[tuple[tuple[int, PageText], ...], Pairs(PageStatus(), PageFile())] = key(
+        (),
+        "Files with HTML, at most 64 KiB each, that browsers get in place of the proxy's own error "
+        "answers; by status, or `default` for all others.",
+    )
 
     def build(self, name: str) -> Service:
         """The domain's value."""
@@ -327,4 +334,5 @@ class ServiceSection(Section):
             drain=self.drain.build(),
             verify=self.verify.build(),
             rollback=self.rollback.build(),
+            error_pages=tuple(ErrorPage(status, *page) for status, page in self.error_pages),
         )

@@ -7,6 +7,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bgproxy.domain.access_log import AccessLog
 from bgproxy.domain.model import ProxyLimits, Service
 from bgproxy.errors import Fault
 
@@ -148,6 +149,7 @@ class ProxySettings:
         trusted_proxies: peers whose forwarding fields are believed.
         shutdown_timeout: seconds that requests under way have when told to stop.
         backlog: connections that wait in each listening socket.
+        access_log: where requests are written down.
     """
 
     listen: tuple[Address, ...] = (Address("127.0.0.1", 8080),)
@@ -156,6 +158,7 @@ class ProxySettings:
     trusted_proxies: tuple[Network, ...] = ()
     shutdown_timeout: float = 30.0
     backlog: int = 4096
+    access_log: AccessLog = field(default_factory=AccessLog)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ class Api:
             ),
             Route("POST", service + "/pause", self.pause, Role.SWITCH),
             Route("POST", service + "/resume", self.resume, Role.SWITCH),
+            Route("POST", service + "/maintenance", self.maintenance, Role.SWITCH),
             Route("GET", service + "/history", self.history, Role.READ),
             Route("GET", service + "/deployments/{id}", self.deployment, Role.READ),
             Route("GET", service + "/audit", self.audit, Role.READ),
@@ -233,6 +234,19 @@ class Api:
         body = await read_body(request, schemas.ResumeRequest)
         name, actor = request.match_info["name"], request[PRINCIPAL].name
         operation = partial(self._operations.resume, name, actor)
+        return _service(*await self._change(request, body, operation))
+
+    async def maintenance(self, request: web.Request) -> web.Response:
+        """Close a service to the public, or open it again."""
+        body = await read_body(request, schemas.MaintenanceRequest)
+        operation = partial(
+            self._operations.set_maintenance,
+            request.match_info["name"],
+            is_on=body.on,
+            message=body.message,
+            allow=body.allow,
+            actor=request[PRINCIPAL].name,
+        )
         return _service(*await self._change(request, body, operation))
 
     async def _move_pointer(

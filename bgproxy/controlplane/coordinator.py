@@ -18,6 +18,7 @@ from bgproxy.controlplane.environments import Environments
 from bgproxy.controlplane.events import EventHub
 from bgproxy.controlplane.fleet import Fleet
 from bgproxy.controlplane.inventory import Inventory
+from bgproxy.controlplane.maintenance import MaintenanceMode
 from bgproxy.controlplane.planning import plan
 from bgproxy.controlplane.rollout import Rollout
 from bgproxy.controlplane.tasks import Tasks
@@ -62,6 +63,7 @@ class Coordinator:
             journal, fleet, events, self._inventory, self._sampler, self._tasks
         )
         self._environments = Environments(journal, events, self._inventory, self._conductor)
+        self._maintenance = MaintenanceMode(journal, events, self._inventory)
         self._reconfiguring = asyncio.Lock()
         self._interrupted: list[tuple[ServiceEntry, Deployment]] = []
         self._copy_trouble = ""
@@ -150,6 +152,7 @@ class Coordinator:
                     service.word, each.pointer.generation, each.pointer.color
                 )
                 service.last = each.last
+                service.maintenance = snapshot.maintenance.get(service.name)
             else:
                 self._environments.take_file(service, each.settings, each.saved)
         services = self._services.values()
@@ -161,6 +164,7 @@ class Coordinator:
     def _take_limits(self, settings: Settings) -> None:
         self._inventory.limits = settings.proxy.limits
         self._inventory.trusted_proxies = tuple(map(str, settings.proxy.trusted_proxies))
+        self._inventory.access_log = settings.proxy.access_log
 
     # -- reads ------------------------------------------------------------------------------------
 
@@ -377,6 +381,26 @@ class Coordinator:
     async def resume(self, name: str, actor: str) -> dict[str, Any]:
         """Let held requests go on; returns the SERVICE."""
         await self._environments.resume(self._find(name), actor)
+        return self.service(name)
+
+    async def set_maintenance(
+        self, name: str, *, is_on: bool, message: str, allow: list[str], actor: str
+    ) -> dict[str, Any]:
+        """Close a service to the public, or open it again; returns the SERVICE.
+
+        Args:
+            message: for people; empty for a usual one.
+            allow: networks whose clients are served as always.
+
+        Raises:
+            Refused: one of `allow` is no network, or the state cannot be written.
+        """
+        service = self._find(name)
+        if is_on:
+            change = self._maintenance.close(service, message, allow, actor)
+        else:
+            change = self._maintenance.open(service, actor)
+        await self._tasks.carry_out(change, "set maintenance")
         return self.service(name)
 
     def _on_second(self) -> None:

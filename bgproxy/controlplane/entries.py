@@ -15,10 +15,11 @@ from bgproxy.controlplane.exchange import Place, ProbeResult
 from bgproxy.controlplane.pulse import Pulse
 from bgproxy.domain.deployment import Deployment, Standing
 from bgproxy.domain.health import Health
+from bgproxy.domain.maintenance import Maintenance
 from bgproxy.domain.model import Backend, Color, Environment, HealthPolicy, Service
 from bgproxy.state.journal import SaveEnvironment
 from bgproxy.state.ledger import Ledger
-from bgproxy.state.table import BackendRoute, ServiceRoute
+from bgproxy.state.table import BackendRoute, Closure, ServiceRoute
 
 if TYPE_CHECKING:
     from bgproxy.controlplane.rollout import Rollout
@@ -139,6 +140,7 @@ class ServiceEntry:
 
     Attributes:
         held_until: monotonic time at which a pause ends; 0 when not paused.
+        maintenance: None unless it is closed to the public.
         pending, watched: the rollout that has not moved the pointer yet; the one that did last
             and still drains or bakes.
         last: the deployment that made the present generation.
@@ -152,6 +154,7 @@ class ServiceEntry:
         "environments",
         "held_until",
         "last",
+        "maintenance",
         "moving",
         "pending",
         "probed",
@@ -169,6 +172,7 @@ class ServiceEntry:
         self.word = slot
         self.environments = environments
         self.held_until = 0.0
+        self.maintenance: Maintenance | None = None
         self.pending: Rollout | None = None
         self.watched: Rollout | None = None
         self.last: Deployment | None = None
@@ -223,7 +227,16 @@ class ServiceEntry:
             limits=settings.limits,
             held_until=self.held_until,
             exclude_paths=settings.rollback.exclude_paths,
+            error_pages=settings.error_pages,
+            closure=self._closure(),
         )
+
+    def _closure(self) -> Closure | None:
+        """Who is told what while the service is in maintenance."""
+        maintenance = self.maintenance
+        if maintenance is None:
+            return None
+        return Closure(maintenance.message, maintenance.allow, self.settings.health.path)
 
 
 def fingerprint(environment: Environment) -> str:

@@ -14,6 +14,7 @@ from bgproxy.controlplane.probes import Probes
 from bgproxy.controlplane.publisher import Publisher
 from bgproxy.controlplane.registry import Registry
 from bgproxy.controlplane.resolver import Resolver
+from bgproxy.domain.access_log import AccessLog
 from bgproxy.domain.model import COLORS, Backend, Color, ProxyLimits
 from bgproxy.domain.outcome import Reason
 from bgproxy.state.channel import FailureSample
@@ -29,7 +30,8 @@ class Inventory:
     """Joins the registry with those who keep it true and those who must know.
 
     Attributes:
-        limits, trusted_proxies: what of the configuration goes into every table besides services.
+        limits, trusted_proxies, access_log: what of the configuration goes into every table besides
+            services.
     """
 
     def __init__(self, fleet: Fleet, events: EventHub) -> None:
@@ -42,6 +44,7 @@ class Inventory:
         self.probes = Probes(self._probed)
         self.limits = ProxyLimits()
         self.trusted_proxies: tuple[str, ...] = ()
+        self.access_log = AccessLog()
 
     def start(self) -> None:
         """Begin to probe, resolve and publish; the workers have table 1."""
@@ -64,7 +67,9 @@ class Inventory:
 
     def table(self, number: int) -> RoutingTable:
         """The routing table as of now."""
-        return RoutingTable(number, self.registry.routes(), self.limits, self.trusted_proxies)
+        return RoutingTable(
+            number, self.registry.routes(), self.limits, self.trusted_proxies, self.access_log
+        )
 
     async def look_up(self, backends: Iterable[Backend]) -> None:
         """Resolve the names of backends that are new, for a bounded time."""

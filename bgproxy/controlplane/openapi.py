@@ -24,6 +24,7 @@ _REQUESTS: tuple[type[BaseModel], ...] = (
     schemas.BackendsRequest,
     schemas.PauseRequest,
     schemas.ResumeRequest,
+    schemas.MaintenanceRequest,
 )
 _ANSWERS: tuple[type[BaseModel], ...] = (
     schemas.HealthDocument,
@@ -107,6 +108,13 @@ def _paths() -> Json:
         f"{name}/resume": _change(
             "resume", "Let held requests go on", "ResumeRequest", "ServiceDocument"
         ),
+        f"{name}/maintenance": _change(
+            "maintenance",
+            "Close a service to the public, or open it",
+            "MaintenanceRequest",
+            "ServiceDocument",
+            is_required=True,
+        ),
         f"{name}/history": {
             "parameters": [_ref_parameter("name"), _ref_parameter("limit")],
             "get": _read("history", "Deployments, newest first", "HistoryDocument", 404, 422),
@@ -158,13 +166,20 @@ def _text(id: str, summary: str, media_type: str, *failures: int) -> Json:
     return _operation(id, summary, success, (*_EVERYWHERE, *failures))
 
 
-def _change(id: str, summary: str, request: str, answer: str = "DeploymentDocument") -> Json:
+def _change(
+    id: str,
+    summary: str,
+    request: str,
+    answer: str = "DeploymentDocument",
+    *,
+    is_required: bool = False,
+) -> Json:
     parameters = [_ref_parameter("name"), _ref_parameter("Idempotency-Key")]
     if answer == "DeploymentDocument":
         parameters.append(_ref_parameter("If-Match"))
     success = _json_answer(summary, answer)
     operation = _operation(id, summary, success, (*_EVERYWHERE, *_ON_CHANGES))
-    return {"parameters": parameters, "post": operation | _body(request, is_required=False)}
+    return {"parameters": parameters, "post": operation | _body(request, is_required=is_required)}
 
 
 def _set_backends() -> Json:

@@ -78,5 +78,10 @@ class Operations(Protocol):
     async def resume(self, name: str, actor: str) -> dict[str, Any]:
         """Let held requests go on; returns the SERVICE."""
 
+    async def set_maintenance(
+        self, name: str, *, is_on: bool, message: str, allow: list[str], actor: str
+    ) -> dict[str, Any]:
+        """Close a service to the public, or open it again; returns the SERVICE."""
+
     def is_ready(self) -> tuple[bool, str]:
         """Whether traffic and changes are possible, and if not, why."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from bgproxy import units
+from bgproxy.domain.maintenance import MAX_ALLOWED, MAX_MESSAGE
 
 ColorName = Literal["blue", "green"]
 Wait = Literal["applied", "drained", "finished"]
@@ -116,6 +117,24 @@ class ResumeRequest(Request):
     """`POST …/resume` takes nothing."""
 
 
+class MaintenanceRequest(Request):
+    """What `POST …/maintenance` is told."""
+
+    on: bool = Field(description="Close the service to the public, or open it again.")
+    message: str = Field(
+        "",
+        max_length=MAX_MESSAGE,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="What people are told; a usual sentence if left out.",
+    )
+    allow: list[Annotated[str, Field(max_length=100)]] = Field(
+        default_factory=list,
+        max_length=MAX_ALLOWED,
+        description="Networks whose clients are served as always.",
+        examples=[["10.0.0.0/8", "203.0.113.9"]],
+    )
+
+
 class _Answer(BaseModel):
     model_config = ConfigDict(extra="allow")
 
@@ -166,6 +185,15 @@ class BakeDocument(_Answer):
     evidence_needed: float = Field(description="Evidence at which the judge decides for harm.")
 
 
+class MaintenanceDocument(_Answer):
+    """A maintenance that is on."""
+
+    message: str
+    allow: list[str]
+    since: Timestamp
+    by: str
+
+
 class ServiceDocument(_Answer):
     """SERVICE: one application behind the proxy."""
 
@@ -176,6 +204,7 @@ class ServiceDocument(_Answer):
     environments: EnvironmentsDocument
     drain: DrainDocument | None
     bake: BakeDocument | None
+    maintenance: MaintenanceDocument | None
 
 
 class ServicesDocument(BaseModel):

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from bgproxy.controlplane.entries import BackendEntry, EnvironmentEntry, ServiceEntry
+from bgproxy.controlplane.maintenance import maintenance_facts
 from bgproxy.controlplane.rollout import Rollout
 from bgproxy.controlplane.times import rfc3339
 from bgproxy.domain.deployment import Deployment, Outcome, Phase
@@ -33,6 +34,7 @@ def service_view(service: ServiceEntry, ledger: Ledger) -> dict[str, Any]:
         "drain": _drain_view(service.watched),
         "bake": _bake_view(service.watched),
         "paused_until": _paused_until(service),
+        "maintenance": maintenance_facts(service.maintenance) or None,
     }
 
 

@@ -21,7 +21,8 @@ STANDARD_OUTPUT = "-"
 _MOST_BYTES = 4 * 1024 * 1024
 """Gathered lines of one worker: half a second's at the highest rates, much more at usual ones."""
 
-_MODE = 0o640
+LOG_FILE_MODE = 0o640
+"""Whoever may read it sees addresses of people."""
 
 
 class _Order(enum.Enum):
@@ -120,7 +121,7 @@ class LogFile:
             return 1, ""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         try:
-            return os.open(self._path, flags, _MODE), ""
+            return os.open(self._path, flags, LOG_FILE_MODE), ""
         except OSError as error:
             return -1, f"{self._path} cannot be opened: {error.strerror}"
 

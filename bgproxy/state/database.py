@@ -70,6 +70,15 @@ _MIGRATIONS = (
     ) STRICT;
     CREATE INDEX audit_by_service ON audit (service, id);
     """,
+    """
+    CREATE TABLE maintenance (
+        service TEXT PRIMARY KEY,
+        message TEXT NOT NULL,
+        allow TEXT NOT NULL,
+        since REAL NOT NULL,
+        started_by TEXT NOT NULL
+    ) STRICT;
+    """,
 )
 """Each takes the file one `PRAGMA user_version` further; one that was released never changes."""
 

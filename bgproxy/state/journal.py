@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bgproxy.domain.deployment import Deployment, Kind, Outcome, Phase
+from bgproxy.domain.maintenance import Maintenance
 from bgproxy.domain.model import Color
 from bgproxy.errors import StateError
 from bgproxy.state.database import Database
@@ -72,6 +73,14 @@ class SaveEnvironment:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveMaintenance:
+    """A service is in maintenance from now on, or (None) no longer."""
+
+    service: str
+    maintenance: Maintenance | None
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """Somebody changed something; a row that stays."""
 
@@ -83,7 +92,9 @@ class Audit:
     after: Mapping[str, Any]
 
 
-Change = SavePointer | SaveDeployment | SaveEnvironment | Audit
+Change = SavePointer | SaveDeployment | SaveEnvironment | SaveMaintenance | Audit
+
+_WORTH_A_COPY = (SavePointer, SaveMaintenance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +106,7 @@ class Snapshot:
         under_way: deployments without an end, oldest first.
         last: by service, the deployment that made its present generation.
         last_id: the highest deployment id; 0 for none.
+        maintenance: by service; those that are open have none.
     """
 
     pointers: Mapping[str, SavePointer]
@@ -102,6 +114,7 @@ class Snapshot:
     under_way: Sequence[Deployment]
     last: Mapping[str, Deployment]
     last_id: int
+    maintenance: Mapping[str, Maintenance]
 
 
 @dataclass(slots=True)
@@ -201,7 +214,7 @@ class Journal:
                 for waiter in batch.waiters:
                     if not waiter.done():
                         waiter.set_result(None)
-                if any(isinstance(change, SavePointer) for change, _ in batch.changes):
+                if any(isinstance(change, _WORTH_A_COPY) for change, _ in batch.changes):
                     self._back_up_soon()
         finally:
             self._writer = None
@@ -273,6 +286,12 @@ class Journal:
             under_way=[_deployment(row) for row in under_way],
             last={row[1]: _deployment(row) for row in last},
             last_id=execute("SELECT coalesce(max(id), 0) FROM deployments").fetchone()[0],
+            maintenance={
+                row[0]: Maintenance(row[1], tuple(json.loads(row[2])), row[3], row[4])
+                for row in execute(
+                    "SELECT service, message, allow, since, started_by FROM maintenance"
+                )
+            },
         )
 
     async def history(self, service: str, limit: int) -> list[Deployment]:
@@ -389,6 +408,16 @@ def _apply(connection: sqlite3.Connection, change: Change) -> None:
                 (
                     *(change.service, str(change.color), backends, change.release),
                     *(change.fingerprint, change.changed_at, change.changed_by, change.locked_by),
+                ),
+            )
+        case SaveMaintenance(service, None):
+            connection.execute("DELETE FROM maintenance WHERE service = ?", (service,))
+        case SaveMaintenance(service, Maintenance() as maintenance):
+            connection.execute(
+                "INSERT OR REPLACE INTO maintenance VALUES (?, ?, ?, ?, ?)",
+                (
+                    *(service, maintenance.message, json.dumps(maintenance.allow)),
+                    *(maintenance.since, maintenance.by),
                 ),
             )
         case Audit():
