@@ -14,6 +14,7 @@ import json
 import os
 import random
 import secrets
+import select
 import signal
 import socket
 import struct
@@ -207,11 +208,27 @@ class Worker:
                 waiting.go_on(route)
         if self._ticks % 20 == 0:
             self.routes.end_idle(now)
+            self._end_what_is_gone()
         if self._ticks % _RATE_TICKS == 0:
             self._end_what_crawls(now)
         if self.is_stopping:
             self._end_what_is_quiet(now)
         self.loop.call_later(TICK_SECONDS, self.tick)
+
+    def _end_what_is_gone(self) -> None:
+        """Find clients that have reset while their bytes are left in the kernel.
+
+        The loop does not watch a connection that it does not read.
+        """
+        poll = select.poll()
+        clients = {}
+        for client in self.connections:
+            if client.is_stopped and not client.transport.is_closing():
+                fd = client.transport.get_extra_info("socket").fileno()
+                clients[fd] = client
+                poll.register(fd, 0)
+        for fd, _ in poll.poll(0) if clients else ():
+            clients[fd].transport.abort()
 
     def _end_what_crawls(self, now: float) -> None:
         """Hold uploads to the least rate of their bodies, where one is asked for."""
