@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from bgproxy.domain.model import ProxyLimits, ServiceLimits, Timeouts
@@ -89,6 +90,20 @@ class Wire:
         _, writer = await self.pair()
         await self.proxy.until(lambda: self.proxy.ledger.head(0, ledger.ACCEPTED) > before)
         writer.close()
+
+    @property
+    def worker(self) -> int:
+        """The worker's process id."""
+        return self.proxy.ledger.head(0, ledger.PID)
+
+    def worker_sockets(self) -> set[str]:
+        """What the worker holds open, as the kernel names it."""
+        folder = Path(f"/proc/{self.worker}/fd")
+        names = set()
+        for entry in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                names.add(f"{entry.name} {entry.readlink()}")
+        return names
 
     async def pair(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A client connection to do with as one likes."""
