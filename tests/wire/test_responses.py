@@ -9,7 +9,7 @@ import pytest
 
 from bgproxy.domain.outcome import Reason
 from tests.dataplane.harness import read_head
-from tests.wire.wire import OK, Wire, read_to_end
+from tests.wire.wire import OK, Wire, read_to_end, reset
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -227,8 +227,7 @@ async def test_reset_does_not_end_an_answer_that_the_close_would(wire: Wire) -> 
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
         await writer.drain()
         await wire.until_client_has_head()
-        writer.transport.get_extra_info("socket").setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")
-        writer.transport.abort()
+        reset(writer)
 
     wire.answer = die
     reader, writer = await wire.pair()

@@ -10,7 +10,7 @@ import pytest
 from bgproxy.domain.model import Color, ServiceLimits, Timeouts
 from bgproxy.domain.outcome import Reason
 from tests.dataplane.harness import read_head
-from tests.wire.wire import OK, Wire, read_to_end, wired
+from tests.wire.wire import OK, Wire, read_to_end, reset, wired
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -269,7 +269,7 @@ async def test_tunnel_to_a_stuck_backend_ends_with_its_client(wire: Wire) -> Non
                 writer.write(bytes(1 << 18))
                 await writer.drain()
     assert len(wire.worker_sockets() - held) == 2
-    writer.transport.abort()
+    reset(writer)
     await wire.proxy.until(lambda: not wire.worker_sockets() - held)
     stuck.set()
     async with asyncio.timeout(5):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import socket
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -182,6 +184,13 @@ async def wired(
             yield wire
     finally:
         await backend.stop()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection by a reset, whatever it has not sent yet."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 async def read_to_end(reader: asyncio.StreamReader) -> bytes:
