@@ -135,6 +135,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         is_sending: bool = True,
         retry_after: int | None = None,
         page: bytes | None = None,
+        fields: bytes = b"",
     ) -> None:
         """An answer of our own; the connection is closed behind it.
 
@@ -144,6 +145,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             is_sending: whether the client may still be sending its request.
             retry_after: seconds.
             page: HTML that stands in for the proxy's own.
+            fields: further field lines, each with its CRLF.
         """
         self.transport.write(
             error_answer(
@@ -155,6 +157,7 @@ class ClientConnection(asyncio.BufferedProtocol):
                 retry_after=retry_after,
                 head_only=is_head,
                 page=page,
+                fields=fields,
                 now=self.worker.now + self.worker.epoch_offset,
             )
         )

@@ -24,6 +24,7 @@ from bgproxy.dataplane.connection import (
     WAITING,
     ClientConnection,
 )
+from bgproxy.dataplane.preview import admit
 from bgproxy.domain.outcome import Reason, is_failure, reason_of_status
 from bgproxy.errors import BadRequest
 from bgproxy.protocol.chunked import ChunkedReader
@@ -40,7 +41,14 @@ from bgproxy.protocol.last_hop import is_last_hop
 from bgproxy.state import ledger
 
 if TYPE_CHECKING:
-    from bgproxy.dataplane.routes import BackendState, EnvironmentState, Route
+    from bgproxy.dataplane.preview_keys import PreviewKeys
+    from bgproxy.dataplane.routes import (
+        BackendState,
+        EnvironmentState,
+        Route,
+        Routes,
+        RoutesApart,
+    )
     from bgproxy.dataplane.tunnel import Tunnel
     from bgproxy.dataplane.upstream import Upstream
     from bgproxy.dataplane.worker import Worker
@@ -71,8 +79,10 @@ class Downstream(ClientConnection):
         "method",
         "number",
         "route",
+        "routes",
         "started",
         "status",
+        "takes_answer_as_is",
         "tried",
         "tunnel",
     )
@@ -85,6 +95,8 @@ class Downstream(ClientConnection):
 
     def __init__(self, worker: Worker, scheme: bytes = b"http", client: str = "") -> None:
         super().__init__(worker, scheme, client)
+        self.routes: Routes | RoutesApart = worker.routes
+        self.takes_answer_as_is = True
         self.method = b""
         self.status = 0
         self.number = 0
@@ -253,8 +265,9 @@ class Downstream(ClientConnection):
     def _read(self, data: bytes) -> None:
         """Read a head; `data` starts where it does."""
         worker = self.worker
+        routes = self.routes
         try:
-            head = read_request_head(data, worker.routes.limits)
+            head = read_request_head(data, routes.limits)
         except BadRequest as error:
             self.method = b""
             failing.refuse(self, error.status, error.reason, error.detail)
@@ -284,15 +297,18 @@ class Downstream(ClientConnection):
         if head.extras is not None and is_last_hop(head):
             failing.answer_as_last(self, data[:end])
             return
-        router = worker.routes.router
+        router = routes.router
         route = router.only or router.find(head.host, head.target)
         if route is None:
             failing.refuse(self, 404, "unknown_service", "no service has this host and path")
             return
         self.route = route
-        if route.gate is not None and turn_away(self, route.gate):
-            return
+        self.takes_answer_as_is = head.minor == 1 and not route.hsts
         if length and not self._expects_body(route, length):
+            return
+        if route.preview is not None and self.enter_preview(route.preview):
+            return
+        if route.gate is not None and turn_away(self, route.gate):
             return
         if route.held_until:
             waiting.hold(self)
@@ -308,6 +324,10 @@ class Downstream(ClientConnection):
             return False
         self.body = ChunkedReader(BadRequest, keep_framing=True) if length < 0 else None
         return True
+
+    def enter_preview(self, keys: PreviewKeys) -> bool:
+        """Deal with a request to a service that has a preview; False if it is for the public."""
+        return admit(self, keys)
 
     def claim(self) -> None:
         """Read the pointer, pick a backend, count in: one step with nothing awaited inside.
@@ -471,7 +491,7 @@ class Downstream(ClientConnection):
         self.status = head.status
         if self.body_left or self.worker.is_stopping:
             self.is_kept_alive = False
-        if head.as_is and self.is_kept_alive and self.head.minor and not self.route.hsts:
+        if head.as_is and self.is_kept_alive and self.takes_answer_as_is:
             self.transport.write(data)
             return
         lines = self._answer_lines(head)
@@ -483,6 +503,8 @@ class Downstream(ClientConnection):
     def _answer_lines(self, head: ResponseHead) -> bytes:
         """The head as this client must see it."""
         lines = head.lines
+        if self.environment.answer_fields:
+            lines = self.environment.marked(lines)
         if self.head.minor:
             if head.length == UNTIL_CLOSE:
                 lines += b"Transfer-Encoding: chunked\r\n"
@@ -546,7 +568,7 @@ class Downstream(ClientConnection):
         route = self.route
         if reason is not None:
             cells[self.environment.reasons + reason] += 1
-            if is_failure(reason):
+            if is_failure(reason) and self.environment.is_judged:
                 cells[self.backend.gauge + ledger.BACKEND_FAILURES] += 1
                 self.environment.note_failure(self.backend, self.worker.now)
                 self.worker.report_failure(self, reason)
@@ -557,6 +579,9 @@ class Downstream(ClientConnection):
         elif route.exclude_paths and self.head.target.startswith(route.exclude_paths):
             offset = ledger.EXCLUDED
         else:
+            if reason is not None and is_failure(reason):
+                slot = self.worker.ledger.client_slot(self.origin)
+                self.environment.count_client(cells, slot)
             return
         self.environment.count(cells, offset)
         if reason is not None and is_failure(reason):

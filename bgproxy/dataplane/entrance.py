@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from bgproxy.dataplane.downstream import Downstream
 from bgproxy.dataplane.redirect import RedirectingDownstream
+from bgproxy.dataplane.routes import RoutesApart
 from bgproxy.dataplane.tls import TlsConnection
 from bgproxy.domain.tls import Certificate
 from bgproxy.errors import BadRequest
@@ -35,7 +36,7 @@ class Entrance:
         route: what holds for the connections that come from now on; `use` gives another.
     """
 
-    __slots__ = ("_context", "_https_port", "_proxy_from", "worker")
+    __slots__ = ("_context", "_https_port", "_proxy_from", "_routes", "worker")
 
     def __init__(self, worker: Worker, route: EntranceRoute) -> None:
         self.worker = worker
@@ -46,6 +47,8 @@ class Entrance:
         self._context = None if route.tls is None else server_context(route.tls)
         self._proxy_from = tuple(ip_network(network) for network in route.proxy_from)
         self._https_port = route.https_port
+        routes = self.worker.routes
+        self._routes = RoutesApart(routes, route.preview) if route.preview else routes
 
     def accept(self) -> asyncio.BufferedProtocol:
         """The protocol of a connection that was just accepted."""
@@ -61,7 +64,9 @@ class Entrance:
         if self._context is None and self._https_port:
             return RedirectingDownstream(worker, client, self._https_port)
         if self._context is None:
-            return Downstream(worker, client=client)
+            plain = Downstream(worker, client=client)
+            plain.routes = self._routes
+            return plain
         return TlsArrival(worker, Downstream(worker, b"https", client=client), self._context)
 
     def is_proxy(self, address: str) -> bool:

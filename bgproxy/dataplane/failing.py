@@ -33,15 +33,17 @@ def refuse(
     *,
     route: Route | None = None,
     retry_after: int | None = None,
+    fields: bytes = b"",
 ) -> None:
     """Answer a request that no environment saw, and close.
 
     Args:
         route: the service, if one was found.
         retry_after: seconds.
+        fields: further field lines of the answer.
     """
     note_refused(client, status, reason, route)
-    _answer(client, status, reason, detail, route, retry_after)
+    _answer(client, status, reason, detail, route, retry_after, fields)
 
 
 def note_refused(client: Downstream, status: int, reason: str, route: Route | None = None) -> None:
@@ -63,13 +65,19 @@ def answer_as_last(client: Downstream, sent: bytes) -> None:
     client.end(is_sending=client.body_left != 0)
 
 
-def refuse_waiting(client: Downstream, reason: Reason, detail: str) -> None:
-    """Answer 503 to a request that waited in vain, and close."""
+def refuse_waiting(client: Downstream, reason: Reason, detail: str, word: str = "") -> None:
+    """Answer 503 to a request that its environment has no room for, and close.
+
+    Args:
+        word: what the answer calls the reason, if not its label.
+    """
     worker = client.worker
+    word = word or reason.label
     client.environment.count_answer(worker.cells, 503, reason)
     if worker.log is not None:
-        worker.log.unclaimed(client, 503, reason.label)
-    _answer(client, 503, reason.label, detail, client.route, retry_after=1)
+        worker.log.unclaimed(client, 503, word)
+    fields = client.environment.answer_fields
+    _answer(client, 503, word, detail, client.route, 1, fields)
 
 
 def fail_client(client: Downstream, reason: Reason, error: BadRequest) -> None:
@@ -79,7 +87,8 @@ def fail_client(client: Downstream, reason: Reason, error: BadRequest) -> None:
     if client.status:
         client.cut(is_reset=client.head.minor == 0)
     else:
-        _answer(client, error.status, error.reason, error.detail, client.route)
+        fields = client.environment.answer_fields
+        _answer(client, error.status, error.reason, error.detail, client.route, fields=fields)
 
 
 def fail(client: Downstream, reason: Reason, detail: str) -> None:
@@ -94,7 +103,8 @@ def fail(client: Downstream, reason: Reason, detail: str) -> None:
         client.cut(is_reset=client.head.minor == 0)
         return
     retry_after = 1 if status == 503 else None
-    _answer(client, status, reason.label, detail, client.route, retry_after)
+    fields = client.environment.answer_fields
+    _answer(client, status, reason.label, detail, client.route, retry_after, fields)
 
 
 def _answer(
@@ -104,6 +114,7 @@ def _answer(
     detail: str,
     route: Route | None,
     retry_after: int | None = None,
+    fields: bytes = b"",
 ) -> None:
     """Tell the client in the form that its request asked for, if one was read."""
     is_read = bool(client.method)
@@ -116,6 +127,7 @@ def _answer(
         is_sending=not is_read or client.body_left != 0,
         retry_after=retry_after,
         page=find_page(route.error_pages, status) if route is not None else None,
+        fields=fields,
     )
 
 

@@ -8,6 +8,7 @@ from bgproxy.dataplane import failing
 from bgproxy.dataplane.downstream import Downstream
 
 if TYPE_CHECKING:
+    from bgproxy.dataplane.preview_keys import PreviewKeys
     from bgproxy.dataplane.worker import Worker
 
 _ACME = b"/.well-known/acme-challenge/"
@@ -30,6 +31,10 @@ class RedirectingDownstream(Downstream):
     def __init__(self, worker: Worker, client: str, https_port: int) -> None:
         super().__init__(worker, client=client)
         self._https_port = https_port
+
+    def enter_preview(self, keys: PreviewKeys) -> bool:
+        """Only over TLS, but for those that are carried."""
+        return self._is_exempt() and super().enter_preview(keys)
 
     def claim(self) -> None:
         """Redirect instead, mostly."""

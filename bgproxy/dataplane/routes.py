@@ -13,12 +13,15 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from bgproxy.dataplane.preview_keys import PreviewKeys
 from bgproxy.domain.balance import ejection_pause, may_eject, two_choices
 from bgproxy.domain.maintenance import Gate
 from bgproxy.domain.model import COLORS, Backend, Color
 from bgproxy.domain.outcome import Reason
+from bgproxy.domain.preview import Preview
 from bgproxy.domain.routing import Router
 from bgproxy.domain.tls import UpstreamTls
+from bgproxy.protocol.forwarding import without
 from bgproxy.protocol.head import HeadLimits
 from bgproxy.state import ledger
 from bgproxy.state.table import BackendRoute, RoutingTable, ServiceRoute
@@ -29,6 +32,11 @@ if TYPE_CHECKING:
 
 _EJECT_AFTER = 5
 """Failures in a row of one backend, while its peers serve, that take it out for a while."""
+
+_CACHING = frozenset(
+    {b"cache-control", b"expires", b"pragma", b"surrogate-control", b"cdn-cache-control"}
+)
+"""Fields by which a backend tells caches to keep an answer."""
 
 
 class BackendState:
@@ -84,9 +92,15 @@ class EnvironmentState:
     shared additions per request; a killed worker loses those of its last tick.
     """
 
+    is_judged = True
+    """Whether its failures speak of a release that users are served by."""
+
     __slots__ = (
         "_base",
+        "_clients",
+        "_replaced",
         "_sum_flushed",
+        "answer_fields",
         "backends",
         "candidates",
         "codes",
@@ -100,14 +114,35 @@ class EnvironmentState:
 
     def __init__(self, service_slot: int, color: Color, worker: int) -> None:
         self.color = color
-        self._base = ledger.series_base(worker, service_slot, color)
-        self.codes = self._base + ledger.CODES - ledger.FIRST_CODE
-        self.reasons = self._base + ledger.REASONS
+        self._clients = ledger.clients_base(worker, service_slot, color)
+        self._count_at(ledger.series_base(worker, service_slot, color))
+        self.answer_fields = b""
+        """Lines that every answer gets; see `mark_answers`."""
+        self._replaced: frozenset[bytes] = frozenset()
         self.backends: list[BackendState] = []
         self.candidates: list[BackendState] = []
         self.durations = [0] * (len(ledger.DURATION_BOUNDS) + 1)
         self.duration_sum = 0.0
         self.retry_tokens = 10.0
+
+    def _count_at(self, base: int) -> None:
+        self._base = base
+        self.codes = base + ledger.CODES - ledger.FIRST_CODE
+        self.reasons = base + ledger.REASONS
+
+    def mark_answers(self, fields: bytes, replaced: frozenset[bytes] = frozenset()) -> None:
+        """Add lines to every answer from now on.
+
+        Args:
+            fields: each with its CRLF; empty for none.
+            replaced: lower-case names of fields that a backend's answer loses for them.
+        """
+        self.answer_fields = fields
+        self._replaced = replaced
+
+    def marked(self, lines: bytes) -> bytes:
+        """An answer's lines with those that it gets."""
+        return b"\r\n".join(without(lines.split(b"\r\n"), self._replaced)) + self.answer_fields
 
     def refresh(self, now: float) -> None:
         """Work out anew who can be chosen.
@@ -140,6 +175,10 @@ class EnvironmentState:
     def count(self, cells: memoryview, offset: int) -> None:
         """Add one to a cell of this series, such as `ledger.LATE`."""
         cells[self._base + offset] += 1
+
+    def count_client(self, cells: memoryview, slot: int) -> None:
+        """Count a judged failure by its client; `slot` is of `Ledger.client_slot`."""
+        cells[self._clients + slot] += 1
 
     def count_answer(self, cells: memoryview, code: int, reason: Reason) -> None:
         """Count an answer of our own to a request that was not claimed."""
@@ -181,6 +220,41 @@ class EnvironmentState:
             self.refresh(now)
 
 
+class PreviewState(EnvironmentState):
+    """One color as previews see it while it is idle: counted apart, and only what is ready serves.
+
+    Its users want to see this environment: no answer at all tells them more than one of a backend
+    that is known not to be ready.
+    """
+
+    is_judged = False
+
+    __slots__ = ()
+
+    def __init__(self, service_slot: int, color: Color, worker: int) -> None:
+        super().__init__(service_slot, color, worker)
+        self._count_at(ledger.preview_base(worker, service_slot, color))
+
+    def refresh(self, now: float) -> None:
+        """Ready backends, and never the others."""
+        self.candidates = [b for b in self.backends if b.is_ready]
+
+    def mark_previews(self, policy: Preview) -> None:
+        """Have every answer tell where it comes from, and no cache keep it for anybody else."""
+        name = policy.environment_header
+        keys = (
+            policy.header[0],
+            "Cookie" if policy.cookie is not None else "",
+            "Authorization" if policy.users else "",
+        )
+        vary = ", ".join(filter(None, keys)) or "*"
+        self.mark_answers(
+            f"{name}: {self.color}\r\nCache-Control: private, no-store\r\n"
+            f"Vary: {vary}\r\n".encode(),
+            _CACHING | {name.lower().encode()},
+        )
+
+
 class Route:
     """One service: its pointer word, both environments, and the requests that wait."""
 
@@ -195,6 +269,8 @@ class Route:
         "hsts",
         "limits",
         "name",
+        "preview",
+        "previews",
         "queue",
         "slot",
         "timeouts",
@@ -208,6 +284,10 @@ class Route:
         self.environments = (
             EnvironmentState(service.slot, Color.BLUE, worker),
             EnvironmentState(service.slot, Color.GREEN, worker),
+        )
+        self.previews = (
+            PreviewState(service.slot, Color.BLUE, worker),
+            PreviewState(service.slot, Color.GREEN, worker),
         )
         self.held: deque[Downstream] = deque()
         self.queue: deque[Downstream] = deque()
@@ -234,19 +314,43 @@ class Route:
             environment = self.environments[color.index]
             environment.backends = [backends[b.slot] for b in service.backends(color)]
             environment.refresh(now)
+            self.previews[color.index].backends = environment.backends
+            self.previews[color.index].refresh(now)
             if is_trust_other:
                 for backend in environment.backends:
                     backend.close_idle()
+        self._take_preview(service.preview)
+
+    def _take_preview(self, policy: Preview | None) -> None:
+        self.preview = None if policy is None else PreviewKeys(policy, self.name)
+        for live, idle in zip(self.environments, self.previews, strict=True):
+            if policy is not None:
+                idle.mark_previews(policy)
+            if policy is not None and policy.marks_live:
+                name = policy.environment_header
+                live.mark_answers(
+                    f"{name}: {live.color}\r\n".encode(), frozenset({name.lower().encode()})
+                )
+            else:
+                live.mark_answers(b"")
+
+    @property
+    def counted(self) -> tuple[EnvironmentState, ...]:
+        """Everything that counts for this service."""
+        return self.environments + self.previews
 
 
 class Routes:
     """All that a worker routes by; `apply` merges a new table in."""
+
+    is_apart = False
 
     def __init__(self, worker: int) -> None:
         self._worker = worker
         self._services: dict[int, Route] = {}
         self._backends: dict[int, BackendState] = {}
         self.router: Router[Route] = Router(())
+        self._apart: dict[str, Router[Route]] = {}
         self.limits = HeadLimits()
         self.table = RoutingTable(0, ())
         self.trusted: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -276,12 +380,22 @@ class Routes:
             gone.held.clear()
             gone.queue.clear()
         self._services = services
-        self.router = Router([(s.hosts, s.paths, services[s.slot]) for s in table.services])
+        self.router = Router([(*_rule_of(s), services[s.slot]) for s in table.services])
+        self._apart = {
+            address: Router([(("*",), ("/",), services[service.slot])])
+            for service in table.services
+            if service.preview is not None
+            for address in service.preview.listen
+        }
         limits = table.limits
         self.limits = HeadLimits(limits.max_line_bytes, limits.max_head_bytes, limits.max_fields)
         self.trusted = tuple(ip_network(network) for network in table.trusted_proxies)
         self.table = table
         return orphans
+
+    def router_at(self, address: str) -> Router[Route]:
+        """Where requests go that come to a listener of a preview; nowhere if it is nobody's now."""
+        return self._apart.get(address) or Router(())
 
     def _merge_backends(self, table: RoutingTable) -> None:
         present: dict[int, BackendState] = {}
@@ -316,3 +430,32 @@ class Routes:
                 for backend in environment.backends:
                     while backend.idle and backend.idle[0].idle_since < oldest:
                         backend.idle.pop(0).close()
+
+
+class RoutesApart:
+    """What `Routes` is to the connections of a preview's listener: all leads to one service."""
+
+    is_apart = True
+
+    def __init__(self, routes: Routes, address: str) -> None:
+        self._routes = routes
+        self._address = address
+
+    @property
+    def limits(self) -> HeadLimits:
+        """As for everybody."""
+        return self._routes.limits
+
+    @property
+    def router(self) -> Router[Route]:
+        """Leads to the preview's service, whatever the host and the path."""
+        return self._routes.router_at(self._address)
+
+
+def _rule_of(service: ServiceRoute) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The hosts and paths that lead to a service, those of its preview among them."""
+    hosts, paths, preview = service.hosts, service.paths, service.preview
+    if preview is not None:
+        hosts += preview.hosts
+        paths += (preview.cookie.path,) if preview.cookie is not None else ()
+    return hosts, paths

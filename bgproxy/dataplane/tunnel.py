@@ -73,7 +73,9 @@ class Tunnel:
         client.phase = TUNNEL
         client.tunnel = tunnel = cls(client, upstream, protocol)
         client.transport.write(
-            head.lines + b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % protocol
+            head.lines
+            + client.environment.answer_fields
+            + b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % protocol
         )
         pending, client.pending = bytes(client.pending), b""
         client.go_on_reading(STOP_PENDING)

@@ -241,7 +241,7 @@ class Worker:
     def _publish(self) -> None:
         cells = self.cells
         for route in self.routes.services:
-            for environment in route.environments:
+            for environment in route.counted:
                 environment.flush(cells, route.limits.retry_share)
         cells[self._slab + ledger.CONNECTIONS] = len(self.connections)
         cells[self._slab + ledger.HELD] = sum(len(r.held) for r in self.routes.services)

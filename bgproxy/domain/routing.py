@@ -59,7 +59,7 @@ class Router(Generic[T]):
 
     def _tables(self, host: bytes) -> tuple[dict[bytes, T], ...]:
         """The prefix tables that may serve a host, most specific first; remembered, bounded."""
-        name = _without_port(host).lower().rstrip(b".")
+        name = host_name(host)
         patterns = [name]
         rest = name
         while rest := rest.partition(b".")[2]:
@@ -72,7 +72,8 @@ class Router(Generic[T]):
         return tables
 
 
-def _without_port(host: bytes) -> bytes:
+def host_name(host: bytes) -> bytes:
+    """The name that an authority means: in lower case, without its port and a final dot."""
     if host.startswith(b"["):
-        return host.partition(b"]")[0] + b"]"
-    return host.partition(b":")[0]
+        return host.lower().partition(b"]")[0] + b"]"
+    return host.partition(b":")[0].lower().rstrip(b".")

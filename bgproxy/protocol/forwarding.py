@@ -128,6 +128,20 @@ def field_value(lines: bytes, name: bytes) -> bytes:
     return lines[start : lines.index(b"\r\n", start)].strip(b" \t")
 
 
+def field_values(lines: bytes, name: bytes) -> list[bytes]:
+    """Every value of a field in a head's lines, one for each line; arguments as `field_value`."""
+    marker = b"\r\n%b:" % name
+    lower = lines.lower()
+    values = []
+    start = lower.find(marker)
+    while start >= 0:
+        start += len(marker)
+        end = lines.index(b"\r\n", start)
+        values.append(lines[start:end].strip(b" \t"))
+        start = lower.find(marker, end)
+    return values
+
+
 def forwarded_lines(
     client: str,
     scheme: bytes,

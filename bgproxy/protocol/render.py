@@ -30,6 +30,8 @@ _PROXY_ERRORS = {
     "unknown_service": "destination_not_found",
     "maintenance": "destination_unavailable",
     "paused": "destination_unavailable",
+    "preview_unavailable": "destination_unavailable",
+    "preview_refused": "http_request_denied",
     "drained": "destination_unavailable",
     "worker_died": "proxy_internal_error",
 }
@@ -56,6 +58,7 @@ def error_answer(
     head_only: bool = False,
     proxy_error: str = "",
     page: bytes | None = None,
+    fields: bytes = b"",
     now: float | None = None,
 ) -> bytes:
     """A whole answer, head and small body, that says what went wrong.
@@ -72,6 +75,7 @@ def error_answer(
         proxy_error: error type for Proxy-Status, where `reason` does not imply it.
         page: HTML to send in place of ours to who prefers HTML. ``{{status}}``, ``{{title}}``,
             ``{{detail}}`` and ``{{reason}}`` in it are filled in.
+        fields: further field lines, each with its CRLF; a Cache-Control in them is the only one.
         now: Unix time for a Date field, which is left out otherwise.
     """
     media_type = _preferred_type(accept.decode("latin-1"))
@@ -84,7 +88,7 @@ def error_answer(
         f"HTTP/1.1 {status} {_phrase(status)}",
         f"Content-Type: {media_type}" + ("" if media_type == _JSON else "; charset=utf-8"),
         f"Content-Length: {len(body)}",
-        "Cache-Control: no-store",
+        *(() if b"Cache-Control:" in fields else ("Cache-Control: no-store",)),
         f"Proxy-Status: bgproxy; error={error}; details={_quoted(reason)}",
     ]
     if now is not None:
@@ -93,7 +97,7 @@ def error_answer(
         lines.append(f"Retry-After: {retry_after}")
     if not keep_alive:
         lines.append("Connection: close")
-    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    head = "\r\n".join([*lines, ""]).encode("latin-1") + fields + b"\r\n"
     return head if head_only else head + body
 
 

@@ -34,8 +34,10 @@ class EntranceRoute:
         proxy_from: networks, as text, of the load balancers that begin every connection with a
             PROXY header; empty where nobody does.
         https_port: where requests are redirected to; 0 to serve them.
+        preview: the listener's address if it is that of a preview, as in `Preview.listen`.
     """
 
     tls: TlsRoute | None = None
     proxy_from: tuple[str, ...] = ()
     https_port: int = 0
+    preview: str = ""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from bgproxy.domain.access_log import AccessLog
 from bgproxy.domain.error_pages import ErrorPage
 from bgproxy.domain.model import Color, ProxyLimits, ServiceLimits, Timeouts
+from bgproxy.domain.preview import Preview
 from bgproxy.domain.tls import UpstreamTls
 
 
@@ -67,6 +68,7 @@ class ServiceRoute:
         exclude_paths: path prefixes whose exchanges the judge does not see.
         error_pages: pages of its own for error answers.
         closure: None unless it is in maintenance.
+        preview: None unless its idle environment can be looked at.
         upstream_tls: what its ``https`` backends must show.
         hsts: value of Strict-Transport-Security in answers over TLS; empty for none.
     """
@@ -83,6 +85,7 @@ class ServiceRoute:
     exclude_paths: tuple[str, ...] = ()
     error_pages: tuple[ErrorPage, ...] = ()
     closure: Closure | None = None
+    preview: Preview | None = None
     upstream_tls: UpstreamTls = field(default_factory=UpstreamTls)
     hsts: str = ""
 
