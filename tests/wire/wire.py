@@ -93,19 +93,9 @@ class Wire:
         await self.proxy.until(lambda: self.proxy.ledger.head(0, ledger.ACCEPTED) > before)
         writer.close()
 
-    @property
-    def worker(self) -> int:
-        """The worker's process id."""
-        return self.proxy.ledger.head(0, ledger.PID)
-
     def worker_sockets(self) -> set[str]:
-        """What the worker holds open, as the kernel names it."""
-        folder = Path(f"/proc/{self.worker}/fd")
-        names = set()
-        for entry in folder.iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                names.add(f"{entry.name} {entry.readlink()}")
-        return names
+        """What the worker holds open."""
+        return sockets_of(worker_of(self.proxy))
 
     async def pair(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A client connection to do with as one likes."""
@@ -184,6 +174,20 @@ async def wired(
             yield wire
     finally:
         await backend.stop()
+
+
+def worker_of(proxy: Proxy) -> int:
+    """The first worker's process id."""
+    return proxy.ledger.head(0, ledger.PID)
+
+
+def sockets_of(pid: int) -> set[str]:
+    """The sockets that a process holds open, as the kernel names them."""
+    names = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            names.add(f"{entry.name} {entry.readlink()}")
+    return {name for name in names if "socket:" in name}
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
