@@ -7,20 +7,32 @@ the reference, so that the rules stand in one place. `tests/protocol/test_scan.p
 together: where the scanner answers, its answer is the reference's, byte for byte.
 
 Bytes are read through indexes that are checked, or by functions that check their range first
-(`find_return`, `count_controls`, `join`).
+(`find_return`, `count_controls`, `part`, `join`).
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcpy
 
+from types import MemberDescriptorType
+
 from bgproxy.protocol import request, response
 from bgproxy.protocol.values import REQUEST_LIMITS, RESPONSE_LIMITS, RequestHead, ResponseHead
+
+cdef extern from "structmember.h":
+    ctypedef struct PyMemberDef:
+        pass
+    ctypedef struct PyMemberDescrObject:
+        PyMemberDef *d_member
+    int PyMember_SetOne(char *instance, PyMemberDef *slot, object value) except -1
+    object PyType_GenericAlloc(type kind, Py_ssize_t items)
 
 cdef enum:
     CHUNKED = -1
     UNTIL_CLOSE = -2
     MOST_CUTS = 8
     MOST_NOTES = 8
+    MOST_SLOTS = 9
+    BLOCK_BYTES = 128
 
 # What becomes of a field line.
 cdef enum:
@@ -41,6 +53,8 @@ cdef enum:
     IN_HOST = 4
 
 cdef unsigned char[256] ALLOWED
+cdef PyMemberDef *REQUEST_SLOTS[MOST_SLOTS]
+cdef PyMemberDef *RESPONSE_SLOTS[MOST_SLOTS]
 cdef bytes GET = b"GET"
 cdef bytes CODING_LINE = b"Transfer-Encoding: chunked\r\n"
 cdef bytes LINE_END = b" HTTP/1.1\r\n"
@@ -82,11 +96,30 @@ cdef void fill_allowed() noexcept:
         )
 
 
+cdef int find_slots(type kind, PyMemberDef **slots) except -1:
+    """Find where a head's values are kept, in the order of its fields.
+
+    Filling the slots costs a sixth of calling the class, which is a quarter of all.
+    """
+    cdef Py_ssize_t n
+    names = list(kind.__dataclass_fields__)
+    if len(names) > MOST_SLOTS:
+        raise TypeError(f"{kind} has more than {MOST_SLOTS} fields")
+    for n in range(len(names)):
+        descriptor = kind.__dict__[names[n]]
+        if type(descriptor) is not MemberDescriptorType:
+            raise TypeError(f"{kind}.{names[n]} is no slot")
+        slots[n] = (<PyMemberDescrObject *> descriptor).d_member
+    return 0
+
+
 fill_allowed()
+find_slots(RequestHead, REQUEST_SLOTS)
+find_slots(ResponseHead, RESPONSE_SLOTS)
 
 
-cdef inline bint may_be(bytes data, Py_ssize_t place, int part) except -1:
-    return ALLOWED[<unsigned char> data[place]] & part
+cdef inline bint may_be(bytes data, Py_ssize_t place, int use) except -1:
+    return ALLOWED[<unsigned char> data[place]] & use
 
 
 cdef Py_ssize_t find_return(bytes data, Py_ssize_t start, Py_ssize_t end) noexcept:
@@ -102,13 +135,28 @@ cdef Py_ssize_t find_return(bytes data, Py_ssize_t start, Py_ssize_t end) noexce
 cdef Py_ssize_t count_controls(bytes data, Py_ssize_t end) noexcept:
     """How many of the first bytes no field may hold: all controls but HTAB, so CR and LF too."""
     cdef const unsigned char *base = <const unsigned char *> PyBytes_AS_STRING(data)
-    cdef Py_ssize_t place
-    cdef int count = 0
+    cdef Py_ssize_t count = 0
+    cdef Py_ssize_t start = 0
+    cdef Py_ssize_t stop, place
+    cdef unsigned char in_block
     if not 0 <= end <= PyBytes_GET_SIZE(data):
         return -1
-    for place in range(end):
-        count += ((base[place] < 32) & (base[place] != 9)) | (base[place] == 127)
+    # Counted by blocks whose counter is a byte, which compilers turn into few instructions.
+    while start < end:
+        stop = min(start + BLOCK_BYTES, end)
+        in_block = 0
+        for place in range(start, stop):
+            in_block += ((base[place] < 32) & (base[place] != 9)) | (base[place] == 127)
+        count += in_block
+        start = stop
     return count
+
+
+cdef bytes part(bytes data, Py_ssize_t start, Py_ssize_t end):
+    """As ``data[start:end]``, which Cython would do by way of a slice object."""
+    if not 0 <= start <= end <= PyBytes_GET_SIZE(data):
+        raise IndexError("a part of a head does not lie in it")
+    return PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start, end - start)
 
 
 cdef bint is_word(bytes data, Py_ssize_t start, Py_ssize_t end, bytes word) except -1:
@@ -341,7 +389,7 @@ cdef dict extras_of(bytes data, Section *section):
         name = lowered(data, line.start, line.name_end)
         if name in extras:
             return {}
-        extras[name] = data[line.value:line.value_end]
+        extras[name] = part(data, line.value, line.value_end)
     return extras
 
 
@@ -353,7 +401,7 @@ cdef bytes join(bytes data, Section *section):
     cdef bytes joined
     cdef char *place
     if not section.cut_count:
-        return data[:section.end]
+        return part(data, 0, section.end)
     for n in range(section.cut_count):
         if not start <= section.cuts[n].start <= section.cuts[n].end <= section.end:
             raise IndexError("a line that is cut out of a head does not lie in it")
@@ -374,6 +422,14 @@ cdef bytes join(bytes data, Section *section):
                 memcpy(place, PyBytes_AS_STRING(CODING_LINE), PyBytes_GET_SIZE(CODING_LINE))
                 place += PyBytes_GET_SIZE(CODING_LINE)
     return joined
+
+
+cdef inline int put(object head, PyMemberDef *slot, object value) except -1:
+    return PyMember_SetOne(<char *> <void *> head, slot, value)
+
+
+cdef bint is_get(bytes data, Py_ssize_t end) except -1:
+    return end == 3 and data[0] == c"G" and data[1] == c"E" and data[2] == c"T"
 
 
 cdef object scan_request(bytes data, tuple limits):
@@ -408,18 +464,17 @@ cdef object scan_request(bytes data, tuple limits):
     extras = extras_of(data, &section)
     if extras is not None and not extras:
         return None
-    return RequestHead(
-        section.end + 2,
-        GET if method_end == 3 and data[0] == c"G" and data[1] == c"E" and data[2] == c"T"
-        else data[:method_end],
-        data[method_end + 1:target_end],
-        data[section.host.value:section.host.value_end],
-        join(data, &section),
-        CHUNKED if section.has_coding else max(section.length, 0),
-        1,
-        section.connection != 2,
-        extras,
-    )
+    head = PyType_GenericAlloc(RequestHead, 0)
+    put(head, REQUEST_SLOTS[0], section.end + 2)
+    put(head, REQUEST_SLOTS[1], GET if is_get(data, method_end) else part(data, 0, method_end))
+    put(head, REQUEST_SLOTS[2], part(data, method_end + 1, target_end))
+    put(head, REQUEST_SLOTS[3], part(data, section.host.value, section.host.value_end))
+    put(head, REQUEST_SLOTS[4], join(data, &section))
+    put(head, REQUEST_SLOTS[5], CHUNKED if section.has_coding else max(section.length, 0))
+    put(head, REQUEST_SLOTS[6], 1)
+    put(head, REQUEST_SLOTS[7], section.connection != 2)
+    put(head, REQUEST_SLOTS[8], extras)
+    return head
 
 
 cdef object scan_response(bytes data, bytes method, tuple limits):
@@ -455,16 +510,16 @@ cdef object scan_response(bytes data, bytes method, tuple limits):
         length = CHUNKED if section.has_coding else UNTIL_CLOSE
     if is_bodiless:
         length = 0
-    return ResponseHead(
-        section.end + 2,
-        status,
-        join(data, &section),
-        length,
-        1,
-        length != UNTIL_CLOSE and section.connection != 2,
-        length != UNTIL_CLOSE and not section.is_changed,
-        None,
-    )
+    head = PyType_GenericAlloc(ResponseHead, 0)
+    put(head, RESPONSE_SLOTS[0], section.end + 2)
+    put(head, RESPONSE_SLOTS[1], status)
+    put(head, RESPONSE_SLOTS[2], join(data, &section))
+    put(head, RESPONSE_SLOTS[3], length)
+    put(head, RESPONSE_SLOTS[4], 1)
+    put(head, RESPONSE_SLOTS[5], length != UNTIL_CLOSE and section.connection != 2)
+    put(head, RESPONSE_SLOTS[6], length != UNTIL_CLOSE and not section.is_changed)
+    put(head, RESPONSE_SLOTS[7], None)
+    return head
 
 
 def read_request_head(bytes data, limits=REQUEST_LIMITS):
