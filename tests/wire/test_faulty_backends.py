@@ -3,6 +3,7 @@
 Every kind is met by one client while a neighbour is served by a sound backend of the same proxy;
 afterwards the worker holds no socket and no claim more than before.
 """
+# ruff: noqa: E501 - a table reads best with one case per line
 
 from __future__ import annotations
 

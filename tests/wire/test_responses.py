@@ -1,4 +1,5 @@
 """Answers that are carried, and those that are refused: what the client sees, to the byte."""
+# ruff: noqa: E501 - a table reads best with one case per line
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import pytest
 
 from bgproxy.domain.outcome import Reason
 from tests.dataplane.harness import read_head
-from tests.wire.wire import OK, Wire, read_to_end, reset
+from tests.wire.wire import OK, Wire, read_to_end, reading_side, reset
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -44,18 +45,18 @@ UNCHANGED: list[tuple[str, str, bytes, bytes]] = [
     ("9110 9.3.2", "HEAD of an error", _HEAD, b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\n"),
     ("9110 15.3.5", "204", _GET, b"HTTP/1.1 204 No Content\r\n\r\n"),
     ("9110 15.3.6", "205", _GET, b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n"),
-    ("9110 15.4.5", "304", _GET, b"HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n"),
+    ("9110 15.4.5", "304", _GET, b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\n\r\n'),
     ("9110 15.4.5", "304 with a length", _GET, b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"),
     ("9110 15", "unknown status", _GET, b"HTTP/1.1 299 Odd\r\nContent-Length: 2\r\n\r\nok"),
     ("9110 15", "599", _GET, b"HTTP/1.1 599 x\r\nContent-Length: 2\r\n\r\nok"),
     ("9110 15.5.22", "426", _GET, b"HTTP/1.1 426 x\r\nContent-Length: 0\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\n"),
     ("9112 4", "no phrase", _GET, b"HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\nok"),
     ("9112 4", "phrase of latin-1", _GET, b"HTTP/1.1 200 caf\xe9 (ok)\r\nContent-Length: 2\r\n\r\nok"),
-    ("9110 5.3", "repeated fields", _GET, b"HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nX: 1\r\nset-cookie: b\r\n"
-     b"Content-Length: 2\r\n\r\nok"),
+    ("9110 5.3", "repeated fields", _GET, (b"HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nX: 1\r\nset-cookie: b\r\n"
+     b"Content-Length: 2\r\n\r\nok")),
     ("9110 5.5", "odd values", _GET, b"HTTP/1.1 200 OK\r\nA:\r\nB:  1 \t\r\nC: \xe9\r\nContent-Length: 2\r\n\r\nok"),
-    ("9110 7.6.3", "Via and Server of others", _GET, b"HTTP/1.1 200 OK\r\nVia: 1.1 a\r\nServer: b\r\n"
-     b"Content-Length: 2\r\n\r\nok"),
+    ("9110 7.6.3", "Via and Server of others", _GET, (b"HTTP/1.1 200 OK\r\nVia: 1.1 a\r\nServer: b\r\n"
+     b"Content-Length: 2\r\n\r\nok")),
     ("9110 14", "206", _GET, b"HTTP/1.1 206 x\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nok"),
     ("9110 15.2", "100 and 103 before", _GET, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 x\r\nLink: </a>\r\n\r\n"
      b"HTTP/1.1 103 x\r\nLink: </b>\r\n\r\n" + OK),
@@ -76,8 +77,8 @@ async def test_reaches_the_client_as_sent(wire: Wire, request_: bytes, answer: b
 CHANGED: list[tuple[str, str, bytes, bytes, bytes]] = [
     ("9112 7.1.1", "extensions and zeros", _GET, _CHUNKED + b"05;a=b\r\nhello\r\n00;c\r\n\r\n", _CHUNKED + _CHUNKS),
     ("9110 7.6.1", "hop-by-hop fields", _GET,
-     b"HTTP/1.1 200 OK\r\nConnection: keep-alive, x-hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nContent-Length: 2\r\n"
-     b"Proxy-Connection: a\r\nUpgrade: h2,h2c\r\n\r\nok", OK),
+     (b"HTTP/1.1 200 OK\r\nConnection: keep-alive, x-hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nContent-Length: 2\r\n"
+     b"Proxy-Connection: a\r\nUpgrade: h2,h2c\r\n\r\nok"), OK),
     ("9112 9.6", "the backend's close is not the client's", _GET,
      b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", OK),
     ("9112 2.3", "HTTP/1.0 becomes 1.1", _GET, b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", OK),
@@ -276,9 +277,9 @@ async def test_slow_client_gets_the_end_of_an_answer_after_the_close(wire: Wire)
     size = 8_000_000
     wire.answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
     reader, writer = await wire.pair()
-    writer.transport.pause_reading()
+    reading_side(writer).pause_reading()
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     await asyncio.sleep(6.0)
-    writer.transport.resume_reading()
+    reading_side(writer).resume_reading()
     assert len((await read_to_end(reader)).partition(b"\r\n\r\n")[2]) == size
     writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from time import monotonic
 
 import pytest
@@ -134,7 +135,7 @@ async def test_post_never_meets_a_connection_known_to_be_closed() -> None:
         for number in range(1, 21):
             writer.write(_request(b"POST", _EMPTY))
             assert await reader.readexactly(len(OK)) == OK
-            await backend.until(lambda n=number: backend.closed == n)
+            await backend.until(functools.partial(lambda n: backend.closed == n, number))
         writer.close()
         assert proxy.totals().codes == {200: 20}
 

@@ -9,7 +9,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bgproxy.domain.model import ProxyLimits, ServiceLimits, Timeouts
 from bgproxy.state import ledger
@@ -174,6 +174,24 @@ async def wired(
             yield wire
     finally:
         await backend.stop()
+
+
+def reading_side(writer: asyncio.StreamWriter) -> asyncio.Transport:
+    """A client connection's transport, to stop reading with."""
+    return cast("asyncio.Transport", writer.transport)
+
+
+async def send_until_stuck(writer: asyncio.StreamWriter, piece: bytes) -> int:
+    """Send a piece again and again until nothing is taken for a second; how many were sent."""
+    writer.transport.set_write_buffer_limits(0)
+    sent = 0
+    with contextlib.suppress(TimeoutError):
+        while True:
+            writer.write(piece)
+            sent += 1
+            async with asyncio.timeout(1.0):
+                await writer.drain()
+    return sent
 
 
 def worker_of(proxy: Proxy) -> int:
