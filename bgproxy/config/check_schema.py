@@ -1,4 +1,4 @@
-"""The keys of checks: requests to the target of a switch, and what their answers must be."""
+"""The keys of verification: warm-up, requests and what their answers must be, further calls."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from bgproxy.config.call_schema import CallSection, build_calls
 from bgproxy.config.readers import Duration, Number, Text, refuse
 from bgproxy.config.sections import AnyValue, Many, Pairs, Section, key
 from bgproxy.config.web_readers import FieldName, FieldValue, Method, Pattern, StatusRange, Target
-from bgproxy.domain.model import Expectation, HttpCheck, VerifyPolicy
+from bgproxy.domain.model import Expectation, HttpCheck, VerifyPolicy, WarmUp
 
 _CHECK = HttpCheck("")
+_WARM_UP = WarmUp()
+_VERIFY = VerifyPolicy()
 
 Codes = Many(StatusRange(), takes_one=True, least=1)
 Headers = Pairs(FieldName(), FieldValue())
@@ -98,10 +101,35 @@ class CheckSection(Section):
         return HttpCheck(**values)
 
 
+class WarmUpSection(Section):
+    """Requests that every backend gets before its checks; how they are answered is ignored."""
+
+    path: Annotated[str, Target()] = key(_WARM_UP.path, "What is asked for, with GET.")
+    requests: Annotated[int, Number(most=100_000)] = key(
+        _WARM_UP.requests, "How many each backend gets, one after the other; `0` for none."
+    )
+    seconds: Annotated[float, Duration(least=0.01, most=3600)] = key(
+        _WARM_UP.seconds, "After it the warm-up is over, however many were sent.", name="timeout"
+    )
+
+    def build(self) -> WarmUp:
+        """The domain's value."""
+        return WarmUp(**self.values())
+
+
 class VerifySection(Section):
     """What is checked before a switch and by `bgproxy verify`."""
 
-    checks: tuple[CheckSection, ...] = key((), "The requests; all of their failures are reported.")
+    warm_up: WarmUpSection = Field(
+        default_factory=WarmUpSection, description="Requests before the checks."
+    )
+    checks: tuple[CheckSection, ...] = key(
+        _VERIFY.checks, "The requests; all of their failures are reported."
+    )
+    calls: tuple[CallSection, ...] = key(
+        _VERIFY.calls,
+        "Commands and webhooks that are asked once, after the requests; each must say yes.",
+    )
 
     @model_validator(mode="after")
     def _names_differ(self) -> VerifySection:
@@ -114,8 +142,13 @@ class VerifySection(Section):
                     "give each a name of its own",
                     key=f"checks.{number}.name",
                 )
+        build_calls(self.calls, "calls")
         return self
 
     def build(self) -> VerifyPolicy:
         """The domain's value."""
-        return VerifyPolicy(tuple(check.build() for check in self.checks))
+        return VerifyPolicy(
+            tuple(check.build() for check in self.checks),
+            build_calls(self.calls, "calls"),
+            self.warm_up.build(),
+        )

@@ -8,6 +8,7 @@ from itertools import chain
 from bgproxy.config.faults import fault_at
 from bgproxy.config.settings import MAX_BACKENDS, Address, AdminSettings, ProxySettings, Settings
 from bgproxy.config.yaml_nodes import Node
+from bgproxy.domain.hooks import Call, Moment, WebhookCall
 from bgproxy.domain.model import COLORS, RollbackPolicy, RollbackRule, Service
 from bgproxy.errors import Fault
 
@@ -122,6 +123,7 @@ def _service_warnings(service: Service) -> Iterator[Finding]:
     yield from _shared_backends(service)
     yield from _unused_threshold(service)
     yield from _long_grace(service)
+    yield from _short_secrets(service)
 
 
 def _shared_backends(service: Service) -> Iterator[Finding]:
@@ -156,6 +158,21 @@ def _long_grace(service: Service) -> Iterator[Finding]:
             "this is as long as the bake: little of it would be judged",
             "lower it, or bake for longer",
         )
+
+
+def _short_secrets(service: Service) -> Iterator[Finding]:
+    lists: list[tuple[Path, tuple[Call, ...]]] = [
+        (("hooks", moment.value), service.hooks.at(moment)) for moment in Moment
+    ]
+    lists.append((("verify", "calls"), service.verify.calls))
+    for place, calls in lists:
+        for index, call in enumerate(calls):
+            if isinstance(call, WebhookCall) and 0 < len(call.secret) < _SHORT_TOKEN:
+                yield (
+                    ("services", service.name, *place, index, "secret"),
+                    f"the secret of {call.name} is short enough to be guessed",
+                    "make one with: openssl rand -hex 32",
+                )
 
 
 def _short_tokens(settings: Settings) -> Iterator[Finding]:

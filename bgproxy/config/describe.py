@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from bgproxy.config.settings import AdminSettings, ProxySettings, Settings
 from bgproxy.domain.access_log import AccessLog
+from bgproxy.domain.hooks import Call, CommandCall, Moment
 from bgproxy.domain.model import (
     COLORS,
     Color,
@@ -105,6 +106,8 @@ def _service(service: Service) -> Iterator[str]:
     yield _line("switch", _switch(service), 2)
     yield _line("drain", _drain(service), 2)
     yield _line("rollback", _rollback(service.rollback), 2)
+    if hooks := [f"{moment} {_calls(calls)}" for moment, calls in _hooks(service)]:
+        yield _line("hooks", "; ".join(hooks), 2)
     if service.error_pages:
         pages = (f"{page.status or 'default'} {page.file}" for page in service.error_pages)
         yield _line("pages", _listed(pages), 2)
@@ -134,16 +137,32 @@ def _health(service: Service) -> str:
 
 
 def _switch(service: Service) -> str:
-    policy = service.switch
-    checks = service.verify.checks
+    policy, verify = service.switch, service.verify
+    steps = []
+    if verify.warm_up.requests:
+        steps.append(f"warm-up with {verify.warm_up.requests} requests for {verify.warm_up.path}")
+    if verify.checks:
+        steps.append(f"these checks: {_listed(check.name for check in verify.checks)}")
+    if verify.calls:
+        steps.append(f"a yes of {_calls(verify.calls)}")
     return (
         f"when {format_share(policy.min_healthy)} of the target's backends are healthy, waiting "
         f"{format_duration(policy.ready_timeout)} for that; "
-        + (
-            f"after these checks: {_listed(check.name for check in checks)}"
-            if checks
-            else "no checks"
-        )
+        + (f"after {', '.join(steps)}" if steps else "no checks")
+    )
+
+
+def _hooks(service: Service) -> Iterator[tuple[str, tuple[Call, ...]]]:
+    for moment in Moment:
+        if calls := service.hooks.at(moment):
+            yield moment.value.replace("_", " "), calls
+
+
+def _calls(calls: Iterable[Call]) -> str:
+    """By name and kind alone: URLs and arguments may hold secrets."""
+    return _listed(
+        f"{call.name} ({'command' if isinstance(call, CommandCall) else 'webhook'})"
+        for call in calls
     )
 
 

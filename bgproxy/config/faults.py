@@ -18,6 +18,8 @@ from bgproxy.errors import Fault
 Path = tuple[str | int, ...]
 
 _KEY_OF_MAPPING = "[key]"
+_MOST_PLACES = 3
+"""Named where a key belongs elsewhere; more would be no hint any more."""
 
 _EXAMPLES = {
     "services": "write services: with a service such as default: below it",
@@ -111,7 +113,7 @@ def _known_instead(path: Path) -> str:
     known = keys_of(section)
     if hint := did_you_mean(name, known):
         return hint.removeprefix("; ")
-    elsewhere = [".".join(pattern) for pattern in all_keys() if pattern[-1] == name]
+    elsewhere = [".".join(pattern[:-1]) for pattern in all_keys() if pattern[-1] == name]
     if elsewhere:
-        return f"it belongs to {one_of(key.rpartition('.')[0] or 'the top' for key in elsewhere)}"
+        return f"it belongs to {one_of(place or 'the top' for place in elsewhere[:_MOST_PLACES])}"
     return f"known here: {', '.join(known)}"

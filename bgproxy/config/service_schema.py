@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from bgproxy.config.call_schema import HooksSection
 from bgproxy.config.check_schema import Codes, Headers, VerifySection
 from bgproxy.config.page_readers import PageFile, PageStatus, PageText
 from bgproxy.config.readers import (
@@ -310,6 +311,9 @@ class ServiceSection(Section):
     verify: VerifySection = Field(
         default_factory=VerifySection, description="What is checked before a switch."
     )
+    hooks: HooksSection = Field(
+        default_factory=HooksSection, description="What is called around a deployment."
+    )
     rollback: RollbackSection = Field(
         default_factory=RollbackSection, description="What is watched after it."
     )
@@ -333,6 +337,7 @@ class ServiceSection(Section):
             switch=self.switch.build(),
             drain=self.drain.build(),
             verify=self.verify.build(),
+            hooks=self.hooks.build(),
             rollback=self.rollback.build(),
             error_pages=tuple(ErrorPage(status, *page) for status, page in self.error_pages),
         )

@@ -7,6 +7,7 @@ import re
 import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
+from urllib.parse import urlsplit
 
 from bgproxy.config.readers import Reader, Text, read_or_refuse, refuse, with_variable
 from bgproxy.config.settings import Address, Network
@@ -347,3 +348,56 @@ class Secret(Reader):
     def json_schema(self) -> dict[str, Any]:
         """A string."""
         return {"type": "string"}
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey(Reader):
+    """What signs a webhook, empty for nothing; no fault shows it."""
+
+    what: ClassVar[str] = "the signing secret"
+
+    def read(self, text: str) -> str:
+        """The text itself."""
+        if text and not _VISIBLE.fullmatch(text):
+            refuse(
+                "the secret has spaces or characters beyond ASCII in it",
+                "make one with: openssl rand -hex 32",
+            )
+        return text
+
+    def json_schema(self) -> dict[str, Any]:
+        """A string."""
+        return {"type": "string"}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpUrl(Reader):
+    """Where a request goes; no fault shows it, as many receivers take a secret in its path.
+
+    Args:
+        is_optional: an empty one is taken, too.
+    """
+
+    is_optional: bool = False
+    what: ClassVar[str] = "a URL such as https://ci.example.com/hook"
+
+    def read(self, text: str) -> str:
+        """The text itself."""
+        if not text and self.is_optional:
+            return text
+        try:
+            parts = urlsplit(text)
+            is_good = parts.scheme in ("http", "https") and bool(parts.hostname)
+            is_good = is_good and parts.port != 0
+        except ValueError:
+            is_good = False
+        else:
+            if "@" in parts.netloc:
+                refuse("the URL has a user or password in it", "sign with secret instead")
+        if not is_good or not _VISIBLE.fullmatch(text) or len(text) > 2000 or "#" in text:
+            refuse("this is not a URL that can be called", f"write {self.what}")
+        return text
+
+    def json_schema(self) -> dict[str, Any]:
+        """A string."""
+        return with_variable({"type": "string", "pattern": "^(https?://.+)?$"})

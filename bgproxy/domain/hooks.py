@@ -38,7 +38,7 @@ class CommandCall:
 
     name: str
     argv: tuple[str, ...]
-    timeout: float = 60.0
+    timeout: float = 30.0
 
     def __post_init__(self) -> None:
         if not self.argv:
@@ -59,7 +59,7 @@ class WebhookCall:
     name: str
     url: str
     secret: str = field(default="", repr=False)
-    timeout: float = 10.0
+    timeout: float = 30.0
     attempts: int = 3
 
 

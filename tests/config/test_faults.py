@@ -39,7 +39,10 @@ def test_a_fault_is_placed_as_near_as_the_file_goes(path, at_key, where):
         ("proxy: {Listen: x}", "did you mean listen?"),
         ("proxy: {max_connections: 2}", "it belongs to proxy.limits"),
         ("proxy: {drain: {}}", "it belongs to services.*"),
-        ("admin: {timeout: 2s}", "services.*.health, services.*.drain or services.*.verify.checks"),
+        (
+            "admin: {timeout: 2s}",
+            "services.*.health, services.*.drain or services.*.verify.warm_up",
+        ),
         ("proxy: {zebra: 2}", "known here: listen, workers, limits, trusted_proxies"),
         ("service: {}", "did you mean services?"),
     ],

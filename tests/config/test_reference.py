@@ -13,6 +13,7 @@ from bgproxy.config.keys import ANY_ITEM, ANY_NAME, all_keys, json_schema
 from bgproxy.config.load import load_config
 from bgproxy.config.readers import Scalar
 from bgproxy.config.yaml_nodes import ListNode, MapNode, read_yaml
+from bgproxy.domain.hooks import Moment
 from tests.config.files import SERVICE, faults
 from tests.config.test_service_schema import EVERY_KEY
 
@@ -46,9 +47,13 @@ def test_the_document_is_up_to_date():
 
 
 def test_every_key_is_documented():
-    """Every section has its table, and the two environments share one."""
+    """Every section has its table; the two environments share one, and so do all calls."""
     document = (ROOT / reference.DOCUMENT).read_text()
-    sections = set(reference.sections()) - {"services.*.environments.green"}
+    known = reference.sections()
+    calls = {name for name in known if name.startswith("services.*.hooks.")}
+    assert len(calls) == len(Moment)
+    assert all(known[name] == known["services.*.verify.calls[]"] for name in calls)
+    sections = set(known) - {"services.*.environments.green"} - calls
     assert {name for name in sections if f"<!-- keys of {name} -->" not in document} == set()
 
 

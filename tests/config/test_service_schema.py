@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bgproxy.domain.hooks import CommandCall, Hooks, WebhookCall
 from bgproxy.domain.model import (
     Backend,
     Color,
@@ -20,6 +21,7 @@ from bgproxy.domain.model import (
     SwitchPolicy,
     Timeouts,
     VerifyPolicy,
+    WarmUp,
 )
 from tests.config.files import SERVICE, fault, faults, load, place
 
@@ -45,6 +47,9 @@ services:
     switch: {min_healthy: 50%, ready_timeout: 10s}
     drain: {timeout: 1m, tunnel_timeout: 2m, spread: 0}
     verify:
+      warm_up: {path: /w, requests: 5, timeout: 3s}
+      calls:
+        - {name: smoke, command: [./smoke.sh, --fast], timeout: 20s}
       checks:
         - path: /a
         - name: b
@@ -67,12 +72,18 @@ services:
       {bake: 5m, rule: threshold, mode: watch, grace: 1s, window: 20s, min_requests: 30,
        max_error_rate: 2.5%, harm_points: 1%, harm_odds: 2.5, evidence: 15, min_failures: 5,
        exclude_paths: [/ping], latency: off}
+    hooks:
+      before_switch: [{command: [migrate]}]
+      after_switch: [{webhook: http://chat/s, secret: "${SECRET}", attempts: 2}]
+      after_rollback: [{webhook: http://chat/r}]
+      after_bake: [{webhook: http://chat/b}]
+      on_drained: [{command: [stop-old]}]
 """
 
 
 def test_every_key_is_taken_over():
     """Each into the domain's field of its name."""
-    (service,) = load(EVERY_KEY, SECRET="Bearer x").services
+    (service,) = load(EVERY_KEY, SECRET="Bearer-x").services
     assert service == Service(
         name="shop",
         environments=(
@@ -98,13 +109,17 @@ def test_every_key_is_taken_over():
             unhealthy_after=4,
             host="probe.example.com",
             port=8080,
-            headers=(("X-Probe", "1"), ("Authorization", "Bearer x")),
+            headers=(("X-Probe", "1"), ("Authorization", "Bearer-x")),
             expect_status=((200, 200), (204, 206)),
             expect_body="ok",
         ),
         switch=SwitchPolicy(0.5, 10.0),
         drain=DrainPolicy(60.0, 120.0, 0.0),
-        verify=VerifyPolicy((HttpCheck("GET /a", "/a"), FULL_CHECK)),
+        verify=VerifyPolicy(
+            (HttpCheck("GET /a", "/a"), FULL_CHECK),
+            (CommandCall("smoke", ("./smoke.sh", "--fast"), 20.0),),
+            WarmUp("/w", 5, 3.0),
+        ),
         rollback=RollbackPolicy(
             bake=300.0,
             rule=RollbackRule.THRESHOLD,
@@ -119,6 +134,13 @@ def test_every_key_is_taken_over():
             min_failures=5,
             exclude_paths=("/ping",),
             latency="off",
+        ),
+        hooks=Hooks(
+            (CommandCall("migrate", ("migrate",)),),
+            (WebhookCall("chat", "http://chat/s", "Bearer-x", attempts=2),),
+            (WebhookCall("chat", "http://chat/r"),),
+            (WebhookCall("chat", "http://chat/b"),),
+            (CommandCall("stop-old", ("stop-old",)),),
         ),
     )
 
