@@ -68,6 +68,7 @@ class FakeOperations:
         self.under_way: dict[str, Any] | None = None
         self.drain: dict[str, Any] | None = None
         self.bake: dict[str, Any] | None = None
+        self.maintenance: dict[str, Any] | None = None
 
     def service_names(self) -> list[str]:
         return list(self.names)
@@ -88,6 +89,7 @@ class FakeOperations:
             "paused_until": None,
             "drain": self.drain,
             "bake": self.bake,
+            "maintenance": self.maintenance,
         }
 
     async def history(self, name: str, limit: int) -> list[dict[str, Any]]:
@@ -135,6 +137,15 @@ class FakeOperations:
 
     async def resume(self, name: str, actor: str) -> dict[str, Any]:
         await self._change("resume", name, {"actor": actor})
+        return self.service(name)
+
+    async def set_maintenance(self, name: str, **asked: Any) -> dict[str, Any]:
+        await self._change("maintenance", name, asked)
+        self.maintenance = None
+        if asked["is_on"]:
+            message = asked["message"] or "Closed."
+            allow = list(asked["allow"])
+            self.maintenance = {"message": message, "allow": allow, "since": AT, "by": "local"}
         return self.service(name)
 
     def is_ready(self) -> tuple[bool, str]:

@@ -114,7 +114,7 @@ class Snapshot:
     under_way: Sequence[Deployment]
     last: Mapping[str, Deployment]
     last_id: int
-    maintenance: Mapping[str, Maintenance]
+    maintenance: Mapping[str, Maintenance] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
