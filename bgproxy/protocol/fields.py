@@ -161,28 +161,20 @@ def _syntax_fault(section: bytes, *, is_request: bool) -> str:
     return ""
 
 
-class Section(NamedTuple):
-    """A field section that was read.
-
-    Args:
-        kept: the lines to forward, without CRLF, in their order.
-        found: lower-case name to value of the special fields; repeated ones joined with ``", "``,
-            which makes a second length or host malformed without a count.
-        refused: a name that must not be sent, or empty.
-    """
-
-    kept: list[bytes]
-    found: dict[bytes, bytes]
-    refused: bytes
-
-
-def read_section(first_line: bytes, section: bytes, kinds: Kinds) -> Section:
+def read_section(
+    first_line: bytes, section: bytes, kinds: Kinds
+) -> tuple[list[bytes], dict[bytes, bytes], bytes]:
     """Sort the lines of a field section that has no `section_fault`.
 
     Args:
         first_line: what stands before the section, without CRLF.
         section: field lines, with CRLF between them and none at the end.
         kinds: `REQUEST_KINDS` or `RESPONSE_KINDS`.
+
+    Returns:
+        The lines to forward, without CRLF, in their order. The special fields, lower-case name to
+        value; repeated ones are joined with ``", "``, which makes a second length or host
+        malformed without a count. A name that must not be sent, or nothing.
     """
     kept = [first_line]
     found: dict[bytes, bytes] = {}
@@ -204,7 +196,7 @@ def read_section(first_line: bytes, section: bytes, kinds: Kinds) -> Section:
             continue
         name, value = name.lower(), value.strip(b" \t")
         found[name] = b"%b, %b" % (found[name], value) if name in found else value
-    return Section(kept, found, refused)
+    return kept, found, refused
 
 
 def connection_options(found: dict[bytes, bytes]) -> list[bytes]:
@@ -223,6 +215,8 @@ _OWN_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
 
 def without_hop_fields(kept: list[bytes], options: list[bytes]) -> list[bytes]:
     """The lines without those that Connection names; what belongs to both ends stays."""
+    if not options:
+        return kept
     named = set(options) - _OWN_OPTIONS - END_TO_END
     return without(kept, named) if named else kept
 
