@@ -137,33 +137,3 @@ async def test_slow_readers_are_bounded(wire: Wire) -> None:
     for _, writer in pairs:
         writer.transport.abort()
     await wire.proxy.until(lambda: wire.proxy.in_flight() == (0, 0))
-
-
-async def test_slow_readers_of_small_pieces_are_bounded(wire: Wire) -> None:
-    """Events of a few bytes cost no more than their bytes: what is unsent is kept together."""
-    count = 20
-
-    async def drip(reader, writer):
-        writer.transport.get_extra_info("socket").setsockopt(6, 1, 1)
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        while True:
-            writer.write(b"data: x\n\n")
-            await writer.drain()
-            await asyncio.sleep(0)
-
-    wire.answer = drip
-    before = _resident(wire)
-    pairs = []
-    for _ in range(count):
-        reader, writer = await wire.pair()
-        sock = writer.get_extra_info("socket")
-        sock.setsockopt(1, 8, 2048)
-        reading_side(writer).pause_reading()
-        writer.write(_GET)
-        pairs.append((reader, writer))
-    await asyncio.sleep(3.0)
-    grown = _resident(wire) - before
-    for _, writer in pairs:
-        writer.transport.abort()
-    await wire.proxy.until(lambda: wire.proxy.in_flight() == (0, 0))
-    assert grown < 128 * 1024 * count
