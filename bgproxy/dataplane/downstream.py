@@ -11,7 +11,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from bgproxy.dataplane import connecting, failing, waiting
+from bgproxy.dataplane import connecting, failing, pieces, waiting
 from bgproxy.dataplane.closure import turn_away
 from bgproxy.dataplane.connection import (
     CLOSED,
@@ -458,7 +458,7 @@ class Downstream(ClientConnection):
                 self.pending = bytes(data[left:])
                 data, size = memoryview(data)[:left], left
             self.body_left = left - size
-            self.upstream.transport.write(data)
+            pieces.write(self.upstream.transport, data)
         if not self.body_left:
             self.deadline = self.worker.now + self.route.timeouts.response
 
@@ -474,7 +474,7 @@ class Downstream(ClientConnection):
             reason = Reason.TOO_LARGE if error.status == 413 else Reason.BAD_REQUEST
             failing.fail_client(self, reason, error)
             return
-        self.upstream.transport.writelines(body.out)
+        pieces.write_all(self.upstream.transport, body.out, len(data))
         if body.is_done:
             self.body_left = 0
             self.pending = data[consumed:]

@@ -11,7 +11,7 @@ import os
 import select
 from typing import TYPE_CHECKING, cast
 
-from bgproxy.dataplane import failing
+from bgproxy.dataplane import failing, pieces
 from bgproxy.dataplane.connection import LINGER_SECONDS
 from bgproxy.dataplane.tunnel import Tunnel
 from bgproxy.domain.outcome import Reason
@@ -330,7 +330,7 @@ class Upstream(asyncio.BufferedProtocol):
             data = data[:left]
             left = 0
         self._left = left
-        exchange.transport.write(data)
+        pieces.write(exchange.transport, data)
         if left:
             exchange.deadline = self.worker.now + exchange.route.timeouts.response
         else:
@@ -346,8 +346,7 @@ class Upstream(asyncio.BufferedProtocol):
             failing.fail(exchange, Reason.BAD_RESPONSE, error.detail)
             return
         self._left = -reader.payload_bytes
-        if reader.out:
-            exchange.transport.writelines(reader.out)
+        pieces.write_all(exchange.transport, reader.out, len(data))
         if not reader.is_done:
             exchange.deadline = self.worker.now + exchange.route.timeouts.response
             return
@@ -361,9 +360,10 @@ class Upstream(asyncio.BufferedProtocol):
         self._left -= len(data)
         exchange.deadline = self.worker.now + exchange.route.timeouts.response
         if exchange.head.minor:
-            exchange.transport.writelines((chunk_head(len(data)), data, b"\r\n"))
+            size = len(data)
+            pieces.write_all(exchange.transport, (chunk_head(size), data, b"\r\n"), size)
         else:
-            exchange.transport.write(data)
+            pieces.write(exchange.transport, data)
 
     def _end_until_close(self, exchange: Downstream) -> None:
         """The backend has closed in order: that was the body's end."""
