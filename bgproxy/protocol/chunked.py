@@ -106,7 +106,7 @@ class ChunkedReader:
         while position < size and not self.is_done:
             if self._state == _HEAD:
                 position = self._pass_whole_chunks(data, position)
-                if position == size:
+                if position == size or self.is_done:
                     break
             if self._state == _DATA:
                 position = self._pass_payload(data, position)
@@ -128,7 +128,9 @@ class ChunkedReader:
         return position
 
     def _pass_whole_chunks(self, data: bytes, position: int) -> int:
-        """Pass chunks that are here to their end and written as ours are; the common case."""
+        """Pass chunks that are here as a whole and written as ours are, and the plain end of a
+        body: the common case.
+        """
         size = len(data)
         while match := _PLAIN_CHUNK_HEAD.match(data, position):
             start = match.end()
@@ -139,6 +141,9 @@ class ChunkedReader:
                 self._append(data, start, end)
             self.payload_bytes += end - start
             position = end + 2
+        if data.startswith(b"0\r\n\r\n", position):
+            self.is_done = True
+            position += 5
         return position
 
     def _pass_payload(self, data: bytes, position: int) -> int:
