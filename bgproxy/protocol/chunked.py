@@ -128,9 +128,7 @@ class ChunkedReader:
         return position
 
     def _pass_whole_chunks(self, data: bytes, position: int) -> int:
-        """Pass chunks that are here as a whole and written as ours are, and the plain end of a
-        body: the common case.
-        """
+        """Pass what is here as a whole and written as ours is: chunks, and the end of a body."""
         size = len(data)
         while match := _PLAIN_CHUNK_HEAD.match(data, position):
             start = match.end()
