@@ -10,7 +10,7 @@ import click
 
 from bgproxy import __version__
 from bgproxy.client import ProblemError, UnreachableError
-from bgproxy.commands import change, look, maintenance, serve, text, tools, watch
+from bgproxy.commands import change, look, maintenance, serve, simulate, text, tools, watch
 from bgproxy.commands.session import shared_options
 from bgproxy.errors import BgproxyError, ConfigError
 
@@ -61,6 +61,7 @@ for command in (
     serve.run,
     serve.check,
     serve.demo,
+    simulate.simulation,
     look.status,
     change.switch,
     change.rollback,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import repeat
+from itertools import islice, repeat
 from random import Random
 
 import pytest
@@ -23,31 +23,16 @@ from bgproxy.domain.rollback import (
     judge_way_back,
 )
 from bgproxy.domain.simulation import Second, Simulation, baseline_of, simulate
+from bgproxy.domain.traffic import steady
 
 POLICY = RollbackPolicy()
 CALM = make_baseline([Tally(100, 0)] * 60)
 PLAIN = replace(POLICY, rule=RollbackRule.THRESHOLD)
 
 
-def arrivals(random: Random, rate: float) -> int:
-    """Poisson, by Knuth for low rates and the normal approximation for high ones."""
-    if rate > 30:
-        return max(0, round(random.gauss(rate, rate**0.5)))
-    count, product, limit = 0, random.random(), 2.718281828459045**-rate
-    while product > limit:
-        count += 1
-        product *= random.random()
-    return count
-
-
-def traffic(random: Random, rate: float, share: float, seconds: int = 600) -> list[Second]:
-    """Requests that fail by chance, each by itself."""
-    trace = []
-    for _ in range(seconds):
-        requests = arrivals(random, rate)
-        failures = sum(random.random() < share for _ in range(requests))
-        trace.append(Second(requests - failures, failures))
-    return trace
+def traffic(random: Random, rate: float, share: float) -> list[Second]:
+    """Ten minutes of requests that fail by chance, each by itself."""
+    return list(islice(steady(random, rate, share), 600))
 
 
 @pytest.mark.parametrize(("rate", "share"), [(0.2, 0.01), (1, 0.005), (10, 0.01), (10, 0.05)])
