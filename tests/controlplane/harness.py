@@ -14,6 +14,7 @@ from bgproxy.config.settings import Settings
 from bgproxy.controlplane.coordinator import Coordinator
 from bgproxy.controlplane.entries import ServiceEntry
 from bgproxy.controlplane.events import Event, EventHub
+from bgproxy.domain.access_log import AccessLog
 from bgproxy.domain.model import (
     Backend,
     Color,
@@ -160,7 +161,7 @@ def make_service(blue: str, green: str, **fields: Any) -> Service:
 
 def settings_of(*services: Service) -> Settings:
     """What of the settings the coordinator looks at."""
-    proxy = SimpleNamespace(limits=ProxyLimits(), trusted_proxies=())
+    proxy = SimpleNamespace(limits=ProxyLimits(), trusted_proxies=(), access_log=AccessLog())
     return cast(Settings, SimpleNamespace(services=services, proxy=proxy))
 
 
