@@ -478,6 +478,10 @@ class Downstream(ClientConnection):
         if body.is_done:
             self.body_left = 0
             self.pending = data[consumed:]
+            if body.trailers:
+                # aiohttp (3.14) takes a trailer for a field of the connection's next request,
+                # which would be somebody else's.
+                self.upstream.is_reusable = False
 
     # -- its answer: relay, record ----------------------------------------------------------------
 

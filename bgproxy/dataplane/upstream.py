@@ -266,7 +266,7 @@ class Upstream(asyncio.BufferedProtocol):
         if head.status < 200:
             self._read_interim(exchange, head, data)
         elif length >= 0:
-            self.is_reusable = head.keep_alive
+            self.is_reusable &= head.keep_alive
             left = length - (len(data) - head.end)
             if left < 0:
                 # More than was promised: deliver the promise, never trust the rest.
@@ -291,7 +291,7 @@ class Upstream(asyncio.BufferedProtocol):
         rest = data[head.end :]
         exchange.deadline = self.worker.now + exchange.route.timeouts.response
         if head.length == CHUNKED:
-            self.is_reusable = head.keep_alive
+            self.is_reusable &= head.keep_alive
             self.phase = BODY_CHUNKED
             self._reader = ChunkedReader(BadResponse, keep_framing=exchange.head.minor == 1)
             if rest:
