@@ -182,6 +182,18 @@ async def test_pipelined_behind_a_body_and_a_chunked_one(wire: Wire) -> None:
     assert wire.forwarded() == requests
 
 
+async def test_connection_that_carried_trailers_carries_no_other_request(wire: Wire) -> None:
+    """A backend may take a trailer for a field of the next request: aiohttp 3.14 does."""
+    await wire.send(_get())
+    connections = wire.backend.connections
+    await wire.send(_post(_TE, _5 + b"0\r\nX-User: admin\r\n\r\n") + _get(b"/next"))
+    assert wire.forwarded()[1:] == [
+        _post(_TE, _5 + b"0\r\nX-User: admin\r\n\r\n"),
+        _get(b"/next"),
+    ]
+    assert wire.backend.connections == connections + 1
+
+
 async def test_pipelined_behind_a_large_body(wire: Wire) -> None:
     """The last packet of an upload carries the beginning of the next request."""
     first = _post(b"Content-Length: 300000\r\n", bytes(300000))
