@@ -48,6 +48,7 @@ class Series:
     Args:
         in_flight: requests and tunnels now.
         backends_up: whether any address behind each written backend is ready.
+        previews: exchanges by the status answered while it was idle; in no sum of `totals`.
     """
 
     service: str
@@ -57,6 +58,7 @@ class Series:
     totals: SeriesTotals
     in_flight: tuple[int, int]
     backends_up: dict[str, bool]
+    previews: dict[int, int]
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -115,6 +117,7 @@ def _read_series(ledger: Ledger, route: ServiceRoute, color: Color) -> Series:
         totals=ledger.series(route.slot, color),
         in_flight=ledger.in_flight(tuple(backend.slot for backend in backends)),
         backends_up=up,
+        previews=ledger.previews(route.slot, color).codes if route.preview is not None else {},
     )
 
 
@@ -188,9 +191,16 @@ def _traffic(series: Sequence[Series]) -> Iterator[Metric]:
         "Exchanges that the client or the proxy itself ended.",
         labels=(*_SIDE, "side", "reason"),
     )
+    previews = CounterMetricFamily(
+        "bgproxy_preview_requests",
+        "Previews of the idle environment by the status answered.",
+        labels=(*_SIDE, "code"),
+    )
     for one in series:
         for code, count in sorted(one.totals.codes.items()):
             requests.add_metric((*one.labels, str(code)), count)
+        for code, count in sorted(one.previews.items()):
+            previews.add_metric((*one.labels, str(code)), count)
         durations.add_metric(one.labels, _buckets(one.totals.durations), one.totals.duration_sum)
         for reason in Reason:
             count = one.totals.reasons.get(reason, 0)
@@ -198,7 +208,7 @@ def _traffic(series: Sequence[Series]) -> Iterator[Metric]:
                 upstream.add_metric((*one.labels, reason.label), count)
             else:
                 cut.add_metric((*one.labels, reason.side.value, reason.label), count)
-    yield from (requests, durations, upstream, cut)
+    yield from (requests, durations, upstream, cut, previews)
     for name, text, field in (
         ("retries", "Requests that were sent once more.", "retries"),
         ("late_requests", "Exchanges that ended after their generation had.", "late"),

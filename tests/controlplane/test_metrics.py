@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -11,8 +12,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bgproxy.domain.model import Color
 from bgproxy.domain.outcome import Reason
+from bgproxy.domain.preview import Preview
 from bgproxy.state import ledger as cells
-from bgproxy.state.ledger import DURATION_BOUNDS, backend_base, series_base, slab_base
+from bgproxy.state.ledger import (
+    DURATION_BOUNDS,
+    backend_base,
+    preview_base,
+    series_base,
+    slab_base,
+)
 from tests.admin_double import Admin
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -69,6 +77,19 @@ async def test_exchanges_of_all_workers_are_added_up(admin: Admin) -> None:
     assert _value(samples, f"{duration}_count", **BLUE) == 9
     assert _value(samples, f"{duration}_sum", **BLUE) == 3.0
     assert _value(samples, "bgproxy_retries_total", **BLUE) == 2
+
+
+async def test_previews_are_counted_apart(admin: Admin) -> None:
+    """In a metric of their own, where a service has a preview."""
+    base = preview_base(0, 0, Color.GREEN)
+    admin.ledger.cells[base + cells.CODES + 200 - cells.FIRST_CODE] = 4
+    assert not any(name == "bgproxy_preview_requests_total" for name, _ in await _scrape(admin))
+    (service,) = admin.table.services
+    shown = replace(service, preview=Preview(hosts=("green.example.com",)))
+    admin.table = replace(admin.table, services=(shown,))
+    samples = await _scrape(admin)
+    assert _value(samples, "bgproxy_preview_requests_total", **GREEN, code="200") == 4
+    assert not any(name == "bgproxy_requests_total" for name, _ in samples)
 
 
 async def test_client_side_reasons_are_no_upstream_errors(admin: Admin) -> None:
