@@ -46,7 +46,10 @@ class Streams:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self._heads = Maker(seed)
-        self._seeds = [case[2] for case in (*REFUSED, *UNCHANGED, *CHANGED) if len(case[2]) < 4096]
+        seeds = [case[2] for case in REFUSED]
+        seeds += [case[2] for case in UNCHANGED]
+        seeds += [case[2] for case in CHANGED]
+        self._seeds = [seed for seed in seeds if len(seed) < 4096]
 
     def stream(self) -> bytes:
         """One to four requests, or what looks like them."""
@@ -251,7 +254,7 @@ async def fuzz(count: int, seed: int) -> Counter[str]:
                 except (AssertionError, TimeoutError) as error:
                     error.add_note(f"sent in packets: {packets!r}")
                     raise
-                outcomes.update(str(status) for status in statuses or ["closed"])
+                outcomes.update([str(status) for status in statuses] or ["closed"])
 
         async with asyncio.TaskGroup() as group:
             for _ in range(_CLIENTS):
