@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bgproxy.domain.routing import Router
+from bgproxy.domain.routing import Router, host_name
 
 ROUTER = Router(
     [
@@ -56,6 +56,20 @@ def test_no_rule_no_value() -> None:
 def test_one_service_for_everything_needs_no_lookup() -> None:
     """The plain configuration is known as such."""
     assert Router([(["*"], ["/"], "x")]).only == "x"
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        (b"Shop.Example.com", b"shop.example.com"),
+        (b"shop.example.com.:8080", b"shop.example.com"),
+        (b"[2001:DB8::1]:80", b"[2001:db8::1]"),
+        (b"", b""),
+    ],
+)
+def test_a_host_is_known_by_its_name(host: bytes, name: bytes) -> None:
+    """Whatever its case, its port and a final dot."""
+    assert host_name(host) == name
 
 
 def test_memory_of_hosts_is_bounded() -> None:

@@ -8,6 +8,7 @@ from bgproxy.protocol.forwarding import (
     END_TO_END,
     HOP_BY_HOP,
     field_value,
+    field_values,
     forwarded_lines,
     is_set_aside,
     list_members,
@@ -136,6 +137,13 @@ def test_field_value_finds_the_first_one() -> None:
     head = b"GET /accept: HTTP/1.1\r\nX-Accept: 0\r\nA: accept: 1\r\nACCEPT:\t2 \r\naccept: 3\r\n"
     assert field_value(head, b"accept") == b"2"
     assert field_value(head, b"x") == b""
+
+
+def test_field_values_finds_every_line() -> None:
+    """Names whole and in any case; values without the white space around them."""
+    head = b"GET /a: HTTP/1.1\r\na: 1\r\nAA: 2\r\nA:\r\nb: a: 3\r\nA:\t4 \r\n"
+    assert field_values(head, b"a") == [b"1", b"", b"4"]
+    assert field_values(head, b"c") == []
 
 
 def test_without_keeps_the_first_line() -> None:

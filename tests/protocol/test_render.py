@@ -95,6 +95,14 @@ def test_retry_after_and_date() -> None:
     assert not {"Retry-After", "Date"} & set(answer()[1])
 
 
+def test_further_fields_are_added() -> None:
+    """What they say about caching takes the place of ours."""
+    _, fields, _ = answer(fields=b"X-A: 1\r\n")
+    assert (fields["X-A"], fields["Cache-Control"]) == ("1", "no-store")
+    _, fields, _ = answer(fields=b"Cache-Control: private, no-store\r\n")
+    assert fields["Cache-Control"] == "private, no-store"
+
+
 def test_head_gets_no_body() -> None:
     """But the length that GET would get (RFC 9110 section 9.3.2)."""
     _, fields, body = answer(head_only=True)
