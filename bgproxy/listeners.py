@@ -17,9 +17,10 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from bgproxy.errors import StateError
+from bgproxy.state.entrance import EntranceRoute, TlsRoute
 
 if TYPE_CHECKING:
-    from bgproxy.config.settings import Address
+    from bgproxy.config.settings import Address, Listener
 
 _PATIENCE_SECONDS = 2.0
 _SO_ATTACH_FILTER = 26
@@ -54,6 +55,15 @@ def open_listeners(
         for row, sock in zip(rows, sockets, strict=True):
             row.append(sock)
     return rows
+
+
+def entrance_of(listener: Listener) -> EntranceRoute:
+    """What a worker must know of a listener beside its socket."""
+    tls = None
+    if listener.tls is not None:
+        contents = (each.content for each in listener.tls.certificates)
+        tls = TlsRoute(tuple(filter(None, contents)), listener.tls.min_version)
+    return EntranceRoute(tls, tuple(map(str, listener.proxy_from)), listener.https_port)
 
 
 def _open_patiently(address: Address, workers: int, backlog: int) -> list[socket.socket]:

@@ -20,7 +20,8 @@ import uvloop
 
 from bgproxy import event_log, notify
 from bgproxy.config.load import load_config
-from bgproxy.config.settings import Settings
+from bgproxy.config.settings import Address, Listener, Settings
+from bgproxy.config.tls_files import Copies
 from bgproxy.controlplane.coordinator import Coordinator
 from bgproxy.controlplane.events import EventHub
 from bgproxy.controlplane.metrics import Metrics
@@ -28,7 +29,7 @@ from bgproxy.controlplane.server import AdminServer
 from bgproxy.dataplane.log_file import LOG_FILE_MODE, STANDARD_OUTPUT
 from bgproxy.errors import ConfigError, Refused, StateError
 from bgproxy.fleet import Fleet
-from bgproxy.listeners import close_listeners, open_listeners
+from bgproxy.listeners import close_listeners, entrance_of, open_listeners
 from bgproxy.protocol.head import SCANNER
 from bgproxy.state.journal import Journal
 from bgproxy.state.ledger import Ledger
@@ -50,7 +51,7 @@ def run(config_path: Path) -> int:
     """
     event_log.configure()
     try:
-        settings = load_config(config_path, os.environ)
+        settings = load_config(config_path, os.environ, uses_copies=True)
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201 - there is no log before there is a proxy
         return 2
@@ -68,6 +69,8 @@ class _Supervisor:
     def __init__(self, config_path: Path, settings: Settings) -> None:
         self._config_path = config_path
         self._settings = settings
+        self._listen = settings.proxy.listen
+        self._state = settings.state
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._events = EventHub()
 
@@ -81,7 +84,8 @@ class _Supervisor:
         journal = await Journal.open(settings.state)
         try:
             proxy = settings.proxy
-            listeners = open_listeners(proxy.listen, proxy.workers, proxy.backlog)
+            addresses = tuple(listener.address for listener in proxy.listen)
+            listeners = open_listeners(addresses, proxy.workers, proxy.backlog)
             try:
                 await self._serve_with(journal, Ledger.create(proxy.workers), listeners)
             finally:
@@ -93,7 +97,8 @@ class _Supervisor:
         self, journal: Journal, block: Ledger, listeners: list[list[socket.socket]]
     ) -> None:
         settings = self._settings
-        fleet = Fleet(block, listeners, settings.proxy.backlog)
+        entrances = tuple(map(entrance_of, self._listen))
+        fleet = Fleet(block, listeners, settings.proxy.backlog, entrances)
         coordinator = Coordinator(settings, journal, fleet, self._events)
         metrics = Metrics(block, lambda: fleet.table, has_scanner=SCANNER == "compiled")
         admin = AdminServer(settings.admin, coordinator, self._events, metrics)
@@ -109,8 +114,9 @@ class _Supervisor:
                 scanner=SCANNER,
             )
             _warn(settings)
+            self._take_stock_of_files(settings, metrics)
             notify.ready()
-            await self._until_told_to_stop(coordinator, fleet)
+            await self._until_told_to_stop(coordinator, fleet, metrics)
             notify.stopping()
             await self._stop_traffic(fleet)
         finally:
@@ -120,18 +126,20 @@ class _Supervisor:
             block.close()
         log.info("stopped")
 
-    async def _until_told_to_stop(self, coordinator: Coordinator, fleet: Fleet) -> None:
+    async def _until_told_to_stop(
+        self, coordinator: Coordinator, fleet: Fleet, metrics: Metrics
+    ) -> None:
         while (number := await self._signals.get()) in (signal.SIGHUP, signal.SIGUSR1):
             if number is signal.SIGUSR1:
                 fleet.reopen_logs()
                 log.info("access log is opened anew")
                 continue
             notify.reloading()
-            await self._reload(coordinator)
+            await self._reload(coordinator, fleet, metrics)
             notify.ready()
         log.info("stopping", signal=number.name)
 
-    async def _reload(self, coordinator: Coordinator) -> None:
+    async def _reload(self, coordinator: Coordinator, fleet: Fleet, metrics: Metrics) -> None:
         """Take the file's new content over, or keep the old one with a clear word."""
         try:
             settings = load_config(self._config_path, os.environ)
@@ -140,7 +148,7 @@ class _Supervisor:
             log.error("configuration refused, the old one stays", faults=str(error).splitlines())
             return
         for what, old, new in (
-            ("proxy.listen", self._settings.proxy.listen, settings.proxy.listen),
+            ("proxy.listen", _addresses(self._listen), _addresses(settings.proxy.listen)),
             ("proxy.workers", self._settings.proxy.workers, settings.proxy.workers),
             ("proxy.backlog", self._settings.proxy.backlog, settings.proxy.backlog),
             ("admin", self._settings.admin, settings.admin),
@@ -154,8 +162,38 @@ class _Supervisor:
             log.error("configuration not taken over, the old one stays", error=str(error))
             return
         self._settings = settings
+        await self._renew_entrances(fleet, settings)
+        self._take_stock_of_files(settings, metrics)
         _warn(settings)
         log.info("configuration read again", file=str(self._config_path))
+
+    async def _renew_entrances(self, fleet: Fleet, settings: Settings) -> None:
+        """Have new connections meet what the file says now, certificates above all.
+
+        A listener that is not in the file any more stays as it is until a restart.
+        """
+        named = {listener.address: listener for listener in settings.proxy.listen}
+        self._listen = tuple(named.get(each.address, each) for each in self._listen)
+        fleet.use_entrances(tuple(map(entrance_of, self._listen)))
+        await fleet.quiesce()  # what every worker answers now, it answers behind the above
+
+    def _take_stock_of_files(self, settings: Settings, metrics: Metrics) -> None:
+        """Say which files of certificates could not be used, and keep copies of all that can."""
+        metrics.files.show(settings)
+        for bad in settings.degraded:
+            serving = "its last good content" if bad.has_copy else "nothing"
+            log.error("certificate file refused", file=bad.file, fault=bad.problem, serving=serving)
+            self._events.publish(
+                "file_degraded",
+                bad.service,
+                file=bad.file,
+                problem=bad.problem,
+                has_copy=bad.has_copy,
+            )
+        try:
+            Copies.of(settings).save(self._state)
+        except OSError as error:
+            log.error("no copies of certificate files can be kept", error=str(error))
 
     async def _stop_traffic(self, fleet: Fleet) -> None:
         stopping = asyncio.ensure_future(
@@ -169,6 +207,10 @@ class _Supervisor:
                 fleet.hurry()
             again.cancel()
         await stopping
+
+
+def _addresses(listen: tuple[Listener, ...]) -> set[Address]:
+    return {listener.address for listener in listen}
 
 
 def _try_access_log(settings: Settings) -> None:

@@ -44,7 +44,7 @@ def check(settings: Settings, root: Node) -> tuple[list[Fault], list[Fault]]:
 
 def _clashing_listeners(settings: Settings) -> Iterator[Finding]:
     sides = [
-        ("proxy", settings.proxy.listen, ProxySettings().listen),
+        ("proxy", _addresses(settings.proxy), _addresses(ProxySettings())),
         ("admin", settings.admin.listen, AdminSettings().listen),
     ]
     sides.sort(key=lambda side: side[1] != side[2])  # a default is nobody's fault
@@ -60,6 +60,10 @@ def _clashing_listeners(settings: Settings) -> Iterator[Finding]:
                     )
                     break
             taken.append((side, address))
+
+
+def _addresses(proxy: ProxySettings) -> tuple[Address, ...]:
+    return tuple(listener.address for listener in proxy.listen)
 
 
 def _same_routes(services: tuple[Service, ...]) -> Iterator[Finding]:

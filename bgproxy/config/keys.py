@@ -75,12 +75,14 @@ def _walk(
 
 def _inner(given: dict[str, Any], definitions: dict[str, Any]) -> tuple[Pattern, dict[str, Any]]:
     """The section that a key leads to, and the step to it."""
-    for shape in (given, *given.get("anyOf", ())):
+    shapes = (given, *given.get("anyOf", ()))
+    for part, step in (("items", ANY_ITEM), ("additionalProperties", ANY_NAME)):
+        for shape in shapes:
+            if isinstance(shape.get(part), dict):
+                return (step,), _inner(shape[part], definitions)[1]
+    for shape in shapes:
         if "$ref" in shape:
             return (), definitions[shape["$ref"].rpartition("/")[2]]
-    for part, step in (("items", ANY_ITEM), ("additionalProperties", ANY_NAME)):
-        if isinstance(given.get(part), dict):
-            return (step,), _inner(given[part], definitions)[1]
     return (), {}
 
 

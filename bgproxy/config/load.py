@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from bgproxy.config.checks import check
-from bgproxy.config.faults import explain
+from bgproxy.config.faults import explain, fault_at
 from bgproxy.config.readers import Scalar
 from bgproxy.config.schema import FileSection
 from bgproxy.config.settings import Settings
+from bgproxy.config.tls_files import Copies, read_tls_files
 from bgproxy.config.variables import VariableError, substitute
 from bgproxy.config.yaml_nodes import ListNode, MapNode, Node, ScalarNode, YamlError, read_yaml
 from bgproxy.errors import ConfigError, Fault
@@ -25,19 +26,21 @@ _MINIMAL = (
 )
 
 
-def load_config(path: Path, env: Mapping[str, str]) -> Settings:
-    """Read and check a configuration file.
+def load_config(path: Path, env: Mapping[str, str], *, uses_copies: bool = False) -> Settings:
+    """Read and check a configuration file, and the files of certificates that it names.
 
     Args:
         path: the file; relative paths in it are relative to the working directory, not to it.
         env: the process environment, for ``${NAME}``.
+        uses_copies: where there is a state already, a bad file of certificates is no fault: its
+            last good content serves, and `Settings.degraded` tells.
 
     Raises:
         ConfigError: with every fault that could be found. Nothing else is raised, whatever the
             file holds.
     """
     try:
-        return _load(path, env)
+        return _load(path, env, uses_copies=uses_copies)
     except ConfigError as error:
         once: dict[tuple[int, int, str], Fault] = {}
         for fault in sorted(error.faults, key=lambda fault: (fault.line, fault.column)):
@@ -46,7 +49,7 @@ def load_config(path: Path, env: Mapping[str, str]) -> Settings:
         raise ConfigError([replace(fault, file=str(path)) for fault in once.values()]) from None
 
 
-def _load(path: Path, env: Mapping[str, str]) -> Settings:
+def _load(path: Path, env: Mapping[str, str], *, uses_copies: bool) -> Settings:
     try:
         root, faults = read_yaml(_read_text(path))
     except YamlError as error:
@@ -63,8 +66,13 @@ def _load(path: Path, env: Mapping[str, str]) -> Settings:
         raise ConfigError([*faults, *further]) from None
     settings = file.build()
     found, warnings = check(settings, root)
+    is_later_start = uses_copies and settings.state.exists()
+    files = read_tls_files(settings, Copies.load(settings.state) if is_later_start else None)
+    found += [fault_at(root, *finding) for finding in files.faults]
+    warnings += [fault_at(root, *finding) for finding in files.warnings]
     if faults or found:
         raise ConfigError([*faults, *found])
+    settings = files.settings
     return replace(settings, warnings=tuple(replace(w, file=str(path)) for w in warnings))
 
 

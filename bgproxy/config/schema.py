@@ -33,6 +33,7 @@ from bgproxy.config.settings import (
     Settings,
     Token,
 )
+from bgproxy.config.tls_schema import ListenerSection, OneOrMoreListeners, TextOrListener
 from bgproxy.config.web_readers import Cidr, HostPattern, Listen, Name, Secret
 from bgproxy.domain.access_log import AccessLog, LogFormat
 from bgproxy.domain.model import ProxyLimits
@@ -123,9 +124,12 @@ class AccessLogSection(Section):
 class ProxySection(Section):
     """The traffic side: listeners, processes and bounds."""
 
-    listen: Annotated[tuple[Address, ...], Many(Listen(), takes_one=True, least=1)] = key(
-        _PROXY.listen,
-        "Where clients connect: `address:port`, `[v6]:port` or `unix:PATH`, or a list of them.",
+    listen: Annotated[
+        tuple[Annotated[ListenerSection, TextOrListener()], ...], OneOrMoreListeners()
+    ] = key(
+        tuple(ListenerSection.model_construct(address=each.address) for each in _PROXY.listen),
+        "Where clients connect: `address:port`, `[v6]:port` or `unix:PATH`, a mapping with more "
+        "about it, or a list of these.",
     )
     workers: Annotated[int, Number(least=1, most=MAX_WORKERS, words=(("auto", _AUTO),))] = key(
         _AUTO, "Processes that carry traffic; `auto` is the number of usable CPUs."
@@ -154,6 +158,7 @@ class ProxySection(Section):
         values = self.values()
         values |= {"limits": self.limits.build(), "access_log": self.access_log.build()}
         values["workers"] = self.workers or usable
+        values["listen"] = tuple(listener.build() for listener in self.listen)
         return ProxySettings(**values)
 
 

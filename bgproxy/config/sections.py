@@ -27,7 +27,7 @@ class Section(BaseModel):
         shape.pop("title", None)  # the class's name, which says nothing to an editor's user
         for name, field in cls.model_fields.items():
             for reader in field.metadata:
-                if isinstance(reader, (Reader, Many, Pairs)) and not field.is_required():
+                if hasattr(reader, "show") and not field.is_required():
                     described = shape["properties"][field.alias or name]
                     described["default"] = reader.show(field.default)
         return shape

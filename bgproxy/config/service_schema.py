@@ -22,6 +22,7 @@ from bgproxy.config.readers import (
     Text,
 )
 from bgproxy.config.sections import Many, Pairs, Section, key
+from bgproxy.config.tls_schema import HstsValue, UpstreamTlsSection
 from bgproxy.config.web_readers import (
     BackendUrl,
     HostField,
@@ -323,6 +324,16 @@ class ServiceSection(Section):
         "answers; by status, or `default` for all others.",
     )
 
+    upstream_tls: UpstreamTlsSection = Field(
+        default_factory=UpstreamTlsSection,
+        description="What the certificates of `https` backends must show.",
+    )
+    hsts: Annotated[str, HstsValue()] = key(
+        "",
+        "Strict-Transport-Security of answers over TLS, such as `max-age=31536000`; empty for "
+        "none. A backend's own comes first.",
+    )
+
     def build(self, name: str) -> Service:
         """The domain's value."""
         return Service(
@@ -339,5 +350,7 @@ class ServiceSection(Section):
             verify=self.verify.build(),
             hooks=self.hooks.build(),
             rollback=self.rollback.build(),
+            upstream_tls=self.upstream_tls.build(),
+            hsts=self.hsts,
             error_pages=tuple(ErrorPage(status, *page) for status, page in self.error_pages),
         )

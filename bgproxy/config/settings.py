@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bgproxy.domain.access_log import AccessLog
 from bgproxy.domain.model import ProxyLimits, Service
+from bgproxy.domain.tls import Certificate
 from bgproxy.errors import Fault
 
 MAX_WORKERS = 64
@@ -114,6 +115,66 @@ def _listen_remedy(text: str) -> str:
     return "write address:port, such as 127.0.0.1:8080, [::1]:8080, or unix:PATH"
 
 
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """Where a certificate and its key are read.
+
+    Args:
+        content: what was read; None where neither the files nor their copy could be.
+    """
+
+    certificate: Path
+    key: Path
+    content: Certificate | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerTls:
+    """How a listener speaks TLS.
+
+    Args:
+        min_version: ``1.2`` or ``1.3``.
+    """
+
+    certificates: tuple[CertificateFiles, ...]
+    min_version: str = "1.2"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where clients connect, and what they meet there.
+
+    Args:
+        tls: None for plain HTTP.
+        proxy_from: networks that begin every connection with a PROXY header; empty for none.
+        https_port: where requests are redirected to; 0 to serve them.
+    """
+
+    address: Address
+    tls: ListenerTls | None = None
+    proxy_from: tuple[Network, ...] = ()
+    https_port: int = 0
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class DegradedFile:
+    """A file that could not be used at a start.
+
+    Args:
+        problem: to be read behind the file's name.
+        service: the service whose backends it is about; empty for a listener's.
+        has_copy: whether its last good content serves.
+    """
+
+    file: str
+    problem: str
+    service: str
+    has_copy: bool
+
+
 class Role(enum.StrEnum):
     """What a token may do; each role includes those before it."""
 
@@ -152,7 +213,7 @@ class ProxySettings:
         access_log: where requests are written down.
     """
 
-    listen: tuple[Address, ...] = (Address("127.0.0.1", 8080),)
+    listen: tuple[Listener, ...] = (Listener(Address("127.0.0.1", 8080)),)
     workers: int = 1
     limits: ProxyLimits = field(default_factory=ProxyLimits)
     trusted_proxies: tuple[Network, ...] = ()
@@ -184,6 +245,7 @@ class Settings:
     Args:
         state: the state database's file; relative to the working directory, as given.
         warnings: what can be used as it is, but is hardly meant.
+        degraded: files of certificates that copies stand in for, or nothing does.
     """
 
     proxy: ProxySettings
@@ -191,3 +253,4 @@ class Settings:
     state: Path
     services: tuple[Service, ...]
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
+    degraded: tuple[DegradedFile, ...] = field(default=(), compare=False)

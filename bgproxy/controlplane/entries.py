@@ -229,6 +229,8 @@ class ServiceEntry:
             exclude_paths=settings.rollback.exclude_paths,
             error_pages=settings.error_pages,
             closure=self._closure(),
+            upstream_tls=settings.upstream_tls,
+            hsts=settings.hsts,
         )
 
     def _closure(self) -> Closure | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 from yarl import URL
 
+from bgproxy.domain.tls import UpstreamTls
 from bgproxy.errors import BgproxyError
 
 MAX_BODY_BYTES = 64 * 1024
@@ -24,12 +25,14 @@ class Place:
         scheme: ``http``, ``https`` or ``unix``.
         host: an IP address; the socket's path for ``unix``.
         server_name: the name that the certificate must have (``https``).
+        tls: what else it must show.
     """
 
     scheme: str
     host: str
     port: int = 0
-    server_name: str = ""
+    server_name: str = field(default="", compare=False)
+    tls: UpstreamTls = field(default_factory=UpstreamTls, compare=False)
 
     def __str__(self) -> str:
         if self.scheme == "unix":
@@ -108,6 +111,7 @@ class Exchanger:
                     data=body or None,
                     allow_redirects=False,
                     server_hostname=place.server_name or None,
+                    ssl=place.tls.context() if place.scheme == "https" else True,
                     timeout=aiohttp.ClientTimeout(),
                 ) as answer,
             ):

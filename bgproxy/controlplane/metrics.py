@@ -31,6 +31,7 @@ from prometheus_client.registry import Collector
 
 from bgproxy import __version__
 from bgproxy.controlplane.events import Event, EventHub
+from bgproxy.controlplane.file_metrics import FileMetrics
 from bgproxy.domain.model import COLORS, Color
 from bgproxy.domain.outcome import Reason, Side
 from bgproxy.state import ledger as cells
@@ -301,6 +302,7 @@ class Metrics:
         self._collector = _ReadingCollector()
         self._registry.register(self._collector)
         self.deployments = DeploymentMetrics(self._registry)
+        self.files = FileMetrics(self._registry)
         ProcessCollector(registry=self._registry)
         info = Gauge(
             "bgproxy_build_info",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from bgproxy.controlplane.entries import BackendEntry, EnvironmentEntry, ServiceEntry
 from bgproxy.controlplane.exchange import Place
 from bgproxy.domain.model import COLORS, Backend, Color, Service
+from bgproxy.domain.tls import UpstreamTls
 from bgproxy.errors import Refused
 from bgproxy.state.journal import SaveEnvironment
 from bgproxy.state.ledger import MAX_BACKENDS, MAX_SERVICES, Ledger
@@ -95,7 +96,7 @@ class Registry:
             Whether anything changed.
         """
         environment = service.environment(color)
-        wanted = _places(environment.backends, addresses)
+        wanted = _places(environment.backends, addresses, service.settings.upstream_tls)
         present = {(e.backend, e.place): e for e in (*environment.entries, *environment.leaving)}
         entries = [
             present.pop(key) if key in present else BackendEntry(*key, self._take_slot())
@@ -106,7 +107,8 @@ class Registry:
         )
         environment.entries = entries
         environment.leaving = list(present.values())
-        for entry in entries:
+        for entry, (_, place) in zip(entries, wanted, strict=True):
+            entry.place = place  # the same address, maybe under other rules of trust
             self._owners[entry.slot] = (service, entry)
         if not is_active or self.may_drop_leaving(environment):
             self.drop_leaving(environment, next_table)
@@ -157,7 +159,9 @@ class Registry:
                 self._free.append(slot)
 
 
-def _places(backends: Iterable[Backend], addresses: Addresses) -> list[tuple[Backend, Place]]:
+def _places(
+    backends: Iterable[Backend], addresses: Addresses, tls: UpstreamTls
+) -> list[tuple[Backend, Place]]:
     """Every address of every backend, each once."""
     places: dict[tuple[Backend, Place], None] = {}
     for backend in backends:
@@ -166,6 +170,7 @@ def _places(backends: Iterable[Backend], addresses: Addresses) -> list[tuple[Bac
             continue
         hosts = addresses(backend.host) if backend.is_name else (backend.host,)
         for host in hosts:
-            name = backend.host if backend.scheme == "https" else ""
-            places[backend, Place(backend.scheme, host, backend.port, name)] = None
+            is_tls = backend.scheme == "https"
+            name = tls.server_name or backend.host if is_tls else ""
+            places[backend, Place(backend.scheme, host, backend.port, name, tls)] = None
     return list(places)

@@ -10,7 +10,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from bgproxy.dataplane import failing
-from bgproxy.dataplane.tls import TlsDeparture, client_context
+from bgproxy.dataplane.tls import TlsDeparture
 from bgproxy.dataplane.upstream import Upstream
 from bgproxy.domain.outcome import Reason
 
@@ -77,9 +77,8 @@ async def _open_tls(worker: Worker, route: Route, backend: BackendState) -> Upst
     """
     upstream = Upstream(worker, backend)
     name = route.upstream_tls.server_name or backend.name
-    tls = TlsDeparture(
-        upstream, client_context(route.upstream_tls), worker.loop, worker.scratch, name
-    )
+    context = route.upstream_tls.context()
+    tls = TlsDeparture(upstream, context, worker.loop, worker.scratch, name)
     transport, _ = await worker.loop.create_connection(lambda: tls, *backend.address)
     try:
         await tls.done

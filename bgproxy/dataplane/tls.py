@@ -13,10 +13,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any, cast
-
-from bgproxy.domain.tls import UpstreamTls
 
 _JOINED_BYTES = 16 * 1024
 """Pieces up to one record in sum are joined: a record costs more than the copy."""
@@ -300,12 +297,3 @@ class TlsDeparture(TlsConnection):
             self.done.set_result(None)
         else:
             self.done.set_exception(error)
-
-
-@lru_cache(maxsize=256)
-def client_context(settings: UpstreamTls) -> ssl.SSLContext:
-    """What a service's backends are connected to with.
-
-    Equal settings share one: reading the system's authorities takes some 20 ms.
-    """
-    return settings.context()

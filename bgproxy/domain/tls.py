@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 _NOT_A_PAIR = "KEY_VALUES_MISMATCH"
@@ -93,22 +94,28 @@ class UpstreamTls:
     authorities: str = field(default="", repr=False)
 
     def context(self) -> ssl.SSLContext:
-        """What connections to backends are made with.
+        """What connections to backends are made with; equal settings share one.
 
         Raises:
             ssl.SSLError: the authorities are no certificates.
         """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
-        if not self.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        elif not self.ca:
-            context.set_default_verify_paths()
-        elif self.authorities:
-            context.load_verify_locations(cadata=self.authorities)
-        return context
+        return _client_context(self)
+
+
+@lru_cache(maxsize=256)
+def _client_context(settings: UpstreamTls) -> ssl.SSLContext:
+    """Kept, because reading the system's authorities takes some 20 ms."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    if not settings.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif not settings.ca:
+        context.set_default_verify_paths()
+    elif settings.authorities:
+        context.load_verify_locations(cadata=settings.authorities)
+    return context
 
 
 def _no_password() -> str:

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from bgproxy.config.settings import MAX_WORKERS, Address, AdminSettings, ProxySettings, Role, Token
+from bgproxy.config.settings import (
+    MAX_WORKERS,
+    Address,
+    AdminSettings,
+    Listener,
+    ProxySettings,
+    Role,
+    Token,
+)
 from bgproxy.domain.model import ProxyLimits
 from tests.config.files import SERVICE, fault, faults, load, place
 
@@ -43,7 +51,11 @@ proxy:
 {SERVICE}"""
     )
     assert settings.proxy == ProxySettings(
-        listen=(Address("127.0.0.1", 80), Address("::1", 80), Address("", 0, "/run/x.sock")),
+        listen=(
+            Listener(Address("127.0.0.1", 80)),
+            Listener(Address("::1", 80)),
+            Listener(Address("", 0, "/run/x.sock")),
+        ),
         workers=3,
         limits=ProxyLimits(4096, 16384, 50, 1000, 10, 1024),
         trusted_proxies=(ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128")),

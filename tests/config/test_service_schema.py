@@ -23,6 +23,7 @@ from bgproxy.domain.model import (
     VerifyPolicy,
     WarmUp,
 )
+from bgproxy.domain.tls import UpstreamTls
 from tests.config.files import SERVICE, fault, faults, load, place
 
 EVERY_KEY = """\
@@ -34,6 +35,8 @@ services:
       blue: {backends: [http://10.0.0.1:80, "https://[::1]:443"], release: 1.10}
       green: {backends: [unix:/run/green.sock]}
     active: green
+    upstream_tls: {server_name: Backend.Example.com, verify: false}
+    hsts: max-age=60; includeSubDomains; preload
     timeouts:
       {connect: 1s, response: 2s, idle: 3s, request_head: 4s, request_body: 5s, upstream_idle: 6s,
        tunnel_idle: 7s}
@@ -99,6 +102,8 @@ def test_every_key_is_taken_over():
         hosts=("shop.example.com", "*.shop.example.com"),
         paths=("/", "/api"),
         active=Color.GREEN,
+        upstream_tls=UpstreamTls(server_name="backend.example.com", verify=False),
+        hsts="max-age=60; includeSubDomains; preload",
         timeouts=Timeouts(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0),
         limits=ServiceLimits(10 * 1024**2, 1, 2, 3.0, 4, 0.05),
         health=HealthPolicy(
