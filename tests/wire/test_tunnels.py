@@ -155,6 +155,25 @@ async def test_no_tunnel_that_was_not_agreed(wire: Wire, data: bytes, answer: by
     assert b"bad_response" in seen
 
 
+@pytest.mark.parametrize(
+    ("asked", "passed_on"),
+    [
+        (b"h2c", b""),
+        (b"H2C", b""),
+        (b"h2c, websocket", b"Connection: Upgrade\r\nUpgrade: websocket\r\n"),
+        (b"websocket, h2c-14", b"Connection: Upgrade\r\nUpgrade: websocket\r\n"),
+        (b"foo/1, websocket", b"Connection: Upgrade\r\nUpgrade: foo/1, websocket\r\n"),
+    ],
+)
+async def test_protocols_that_are_asked_for(wire: Wire, asked: bytes, passed_on: bytes) -> None:
+    """Any but HTTP/2 in the clear, in which requests would pass unseen (RFC 9113 section 3.1)."""
+    await wire.send(
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade, HTTP2-Settings\r\nUpgrade: %b\r\n"
+        b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n" % asked
+    )
+    assert wire.forwarded() == [b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n" % passed_on]
+
+
 async def test_upgrade_with_a_complete_body(wire: Wire) -> None:
     """A body belongs to the request, what follows it to the protocol asked for."""
 
