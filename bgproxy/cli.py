@@ -10,7 +10,7 @@ import click
 
 from bgproxy import __version__
 from bgproxy.client import ProblemError, UnreachableError
-from bgproxy.commands import change, look, maintenance, serve, simulate, text, tools, watch
+from bgproxy.commands import change, look, maintenance, preview, serve, simulate, text, tools, watch
 from bgproxy.commands.session import shared_options
 from bgproxy.errors import BgproxyError, ConfigError
 
@@ -73,6 +73,7 @@ for command in (
     look.history,
     look.diff,
     watch.watch,
+    preview.preview_link,
     tools.healthcheck,
     tools.completion,
     tools.version,

@@ -31,6 +31,7 @@ from bgproxy.errors import ConfigError, Refused, StateError
 from bgproxy.fleet import Fleet
 from bgproxy.listeners import close_listeners, entrance_of, open_listeners
 from bgproxy.protocol.head import SCANNER
+from bgproxy.state.entrance import EntranceRoute
 from bgproxy.state.journal import Journal
 from bgproxy.state.ledger import Ledger
 
@@ -70,6 +71,7 @@ class _Supervisor:
         self._config_path = config_path
         self._settings = settings
         self._listen = settings.proxy.listen
+        self._previews = _preview_addresses(settings)
         self._state = settings.state
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._events = EventHub()
@@ -84,7 +86,7 @@ class _Supervisor:
         journal = await Journal.open(settings.state)
         try:
             proxy = settings.proxy
-            addresses = tuple(listener.address for listener in proxy.listen)
+            addresses = tuple(listener.address for listener in proxy.listen) + self._previews
             listeners = open_listeners(addresses, proxy.workers, proxy.backlog)
             try:
                 await self._serve_with(journal, Ledger.create(proxy.workers), listeners)
@@ -97,8 +99,7 @@ class _Supervisor:
         self, journal: Journal, block: Ledger, listeners: list[list[socket.socket]]
     ) -> None:
         settings = self._settings
-        entrances = tuple(map(entrance_of, self._listen))
-        fleet = Fleet(block, listeners, settings.proxy.backlog, entrances)
+        fleet = Fleet(block, listeners, settings.proxy.backlog, self._entrances())
         coordinator = Coordinator(settings, journal, fleet, self._events)
         metrics = Metrics(block, lambda: fleet.table, has_scanner=SCANNER == "compiled")
         admin = AdminServer(settings.admin, coordinator, self._events, metrics)
@@ -149,6 +150,7 @@ class _Supervisor:
             return
         for what, old, new in (
             ("proxy.listen", _addresses(self._listen), _addresses(settings.proxy.listen)),
+            ("preview.listen", set(self._previews), set(_preview_addresses(settings))),
             ("proxy.workers", self._settings.proxy.workers, settings.proxy.workers),
             ("proxy.backlog", self._settings.proxy.backlog, settings.proxy.backlog),
             ("admin", self._settings.admin, settings.admin),
@@ -173,9 +175,19 @@ class _Supervisor:
         A listener that is not in the file any more stays as it is until a restart.
         """
         named = {listener.address: listener for listener in settings.proxy.listen}
-        self._listen = tuple(named.get(each.address, each) for each in self._listen)
-        fleet.use_entrances(tuple(map(entrance_of, self._listen)))
+        if [each.address for each in self._listen] == [
+            each.address for each in settings.proxy.listen
+        ]:
+            self._listen = settings.proxy.listen  # port 0 may stand there twice
+        else:
+            self._listen = tuple(named.get(each.address, each) for each in self._listen)
+        fleet.use_entrances(self._entrances())
         await fleet.quiesce()  # what every worker answers now, it answers behind the above
+
+    def _entrances(self) -> tuple[EntranceRoute, ...]:
+        """What is behind each listener: those of the public, then those of previews."""
+        previews = (EntranceRoute(preview=str(address)) for address in self._previews)
+        return (*map(entrance_of, self._listen), *previews)
 
     def _take_stock_of_files(self, settings: Settings, metrics: Metrics) -> None:
         """Say which files of certificates could not be used, and keep copies of all that can."""
@@ -211,6 +223,11 @@ class _Supervisor:
 
 def _addresses(listen: tuple[Listener, ...]) -> set[Address]:
     return {listener.address for listener in listen}
+
+
+def _preview_addresses(settings: Settings) -> tuple[Address, ...]:
+    previews = (service.preview for service in settings.services)
+    return tuple(Address.parse(text) for each in previews if each for text in each.listen)
 
 
 def _try_access_log(settings: Settings) -> None:

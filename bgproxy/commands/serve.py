@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-_CONFIG = click.option(
+config_option = click.option(
     "-c",
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -20,7 +20,7 @@ _CONFIG = click.option(
 
 
 @click.command()
-@_CONFIG
+@config_option
 def run(config: Path) -> None:
     """Run the proxy in the foreground.
 
@@ -32,7 +32,7 @@ def run(config: Path) -> None:
 
 
 @click.command()
-@_CONFIG
+@config_option
 def check(config: Path) -> None:
     """Validate the file and print what it means; nothing is started."""
     from bgproxy.config.describe import describe

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from bgproxy.config.faults import fault_at
+from bgproxy.config.preview_checks import preview_faults
 from bgproxy.config.settings import MAX_BACKENDS, Address, AdminSettings, ProxySettings, Settings
 from bgproxy.config.yaml_nodes import Node
 from bgproxy.domain.hooks import Call, Moment, WebhookCall
@@ -32,6 +33,7 @@ def check(settings: Settings, root: Node) -> tuple[list[Fault], list[Fault]]:
     faults = chain(
         _clashing_listeners(settings),
         _same_routes(settings.services),
+        preview_faults(settings),
         _too_many_backends(settings.services),
         _too_large_pages(settings.services),
         *map(_backend_faults, settings.services),

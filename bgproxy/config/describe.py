@@ -16,6 +16,7 @@ from bgproxy.domain.model import (
     RollbackRule,
     Service,
 )
+from bgproxy.domain.preview import Preview
 from bgproxy.units import format_duration, format_share, format_size
 
 _COLUMN = 13
@@ -106,6 +107,8 @@ def _service(service: Service) -> Iterator[str]:
     yield _line("switch", _switch(service), 2)
     yield _line("drain", _drain(service), 2)
     yield _line("rollback", _rollback(service.rollback), 2)
+    if service.preview is not None and service.preview.open_ways:
+        yield _line("preview", _preview(service.preview), 2)
     if hooks := [f"{moment} {_calls(calls)}" for moment, calls in _hooks(service)]:
         yield _line("hooks", "; ".join(hooks), 2)
     if service.error_pages:
@@ -173,6 +176,12 @@ def _drain(service: Service) -> str:
         f"{format_duration(drain.tunnel_timeout)}; the rest is closed over "
         f"{format_duration(drain.spread)}"
     )
+
+
+def _preview(preview: Preview) -> str:
+    ways = ", or by ".join(way.label.replace("+", " and ") for way in preview.open_ways)
+    places = _listed((*preview.listen, *preview.hosts), "")
+    return f"of the idle environment by {ways}" + (f"; at {places}" if places else "")
 
 
 def _rollback(policy: RollbackPolicy) -> str:

@@ -12,6 +12,7 @@ from pydantic import Field
 from bgproxy.config.call_schema import HooksSection
 from bgproxy.config.check_schema import Codes, Headers, VerifySection
 from bgproxy.config.page_readers import PageFile, PageStatus, PageText
+from bgproxy.config.preview_schema import PreviewSection
 from bgproxy.config.readers import (
     Choice,
     Decimal,
@@ -334,6 +335,11 @@ class ServiceSection(Section):
         "none. A backend's own comes first.",
     )
 
+    preview: PreviewSection = Field(
+        default_factory=PreviewSection,
+        description="How the idle environment is reached before it is switched to.",
+    )
+
     def build(self, name: str) -> Service:
         """The domain's value."""
         return Service(
@@ -350,6 +356,7 @@ class ServiceSection(Section):
             verify=self.verify.build(),
             hooks=self.hooks.build(),
             rollback=self.rollback.build(),
+            preview=self.preview.build(),
             upstream_tls=self.upstream_tls.build(),
             hsts=self.hsts,
             error_pages=tuple(ErrorPage(status, *page) for status, page in self.error_pages),

@@ -229,6 +229,7 @@ class ServiceEntry:
             exclude_paths=settings.rollback.exclude_paths,
             error_pages=settings.error_pages,
             closure=self._closure(),
+            preview=settings.preview,
             upstream_tls=settings.upstream_tls,
             hsts=settings.hsts,
         )

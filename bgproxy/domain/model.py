@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from bgproxy.domain.error_pages import ErrorPage
 from bgproxy.domain.hooks import Call, Hooks
+from bgproxy.domain.preview import Preview
 from bgproxy.domain.tls import UpstreamTls
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?\Z")
@@ -383,6 +384,7 @@ class Service:
         error_pages: pages of its own for error answers.
         upstream_tls: what its ``https`` backends must show.
         hsts: value of Strict-Transport-Security in answers over TLS; empty for none.
+        preview: how its idle environment is reached; None for not at all.
     """
 
     name: str
@@ -401,6 +403,7 @@ class Service:
     hooks: Hooks = field(default_factory=Hooks)
     upstream_tls: UpstreamTls = field(default_factory=UpstreamTls)
     hsts: str = ""
+    preview: Preview | None = None
 
     def environment(self, color: Color) -> Environment:
         """The environment of that color."""

@@ -51,6 +51,8 @@ def test_what_differs_is_described_in_the_same_places():
         "204-206 with 'ok' in it; 3 passed make a backend ready, 4 failed unready",
         "these checks: GET /a, b",
         "watched for 5m, reported when more than 2.5% of at least 30 requests",
+        "preview of the idle environment by header and network, or by cookie, or by listener",
+        "or by host and user; at 127.0.0.1:9, unix:/run/p.sock, green.example.com",
     ):
         assert part in text
 

@@ -23,6 +23,7 @@ from bgproxy.domain.model import (
     VerifyPolicy,
     WarmUp,
 )
+from bgproxy.domain.preview import Key, Preview, PreviewCookie
 from bgproxy.domain.tls import UpstreamTls
 from tests.config.files import SERVICE, fault, faults, load, place
 
@@ -75,6 +76,17 @@ services:
       {bake: 5m, rule: threshold, mode: watch, grace: 1s, window: 20s, min_requests: 30,
        max_error_rate: 2.5%, harm_points: 1%, harm_odds: 2.5, evidence: 15, min_failures: 5,
        exclude_paths: [/ping], latency: off}
+    preview:
+      listen: [127.0.0.1:9, unix:/run/p.sock]
+      hosts: [Green.example.com]
+      header: {name: X-Look, value: "${SECRET}-0123456789-abcdef"}
+      cookie:
+        {secret: "${SECRET}-0123456789-0123456789-0123456789", path: /p, name: p, lifetime: 1h}
+      networks: [10.0.0.0/8]
+      users: {eve: "${SECRET}-0123456789-abcdef"}
+      ways: [header+network, cookie, listener, host+user]
+      environment_header: X-Side
+      tell_environment: always
     hooks:
       before_switch: [{command: [migrate]}]
       after_switch: [{webhook: http://chat/s, secret: "${SECRET}", attempts: 2}]
@@ -139,6 +151,17 @@ def test_every_key_is_taken_over():
             min_failures=5,
             exclude_paths=("/ping",),
             latency="off",
+        ),
+        preview=Preview(
+            listen=("127.0.0.1:9", "unix:/run/p.sock"),
+            hosts=("green.example.com",),
+            header=("X-Look", "Bearer-x-0123456789-abcdef"),
+            cookie=PreviewCookie("Bearer-x-0123456789-0123456789-0123456789", "/p", "p", 3600.0),
+            networks=("10.0.0.0/8",),
+            users=(("eve", "Bearer-x-0123456789-abcdef"),),
+            ways=(Key.HEADER | Key.NETWORK, Key.COOKIE, Key.LISTENER, Key.HOST | Key.USER),
+            environment_header="X-Side",
+            marks_live=True,
         ),
         hooks=Hooks(
             (CommandCall("migrate", ("migrate",)),),
