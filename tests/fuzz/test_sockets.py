@@ -1,4 +1,4 @@
-"""A small share of the fuzz over sockets, for every run of the suite."""
+"""A small share of the fuzzes over sockets, for every run of the suite."""
 
 from __future__ import annotations
 
@@ -17,3 +17,14 @@ async def test_mutated_requests_are_answered_or_closed_and_read_alike() -> None:
     assert outcomes["200"] > 50, f"seed {seed}"
     assert outcomes["400"] > 50, f"seed {seed}"
     assert outcomes["requests at the backend"] >= outcomes["200"], f"seed {seed}"
+
+
+async def test_mutated_answers_reach_the_client_readable_or_cut() -> None:
+    """Another seed every time, named by the failure; the long run is the script's."""
+    pytest.importorskip("h11")
+    from tests.fuzz.answers import fuzz
+
+    seed = random.randrange(1 << 32)
+    outcomes = await fuzz(500, seed)
+    assert outcomes["200"] > 10, f"seed {seed}"
+    assert outcomes["502"] > 50, f"seed {seed}"
