@@ -32,6 +32,7 @@ NEEDED = {
     ("POST", f"{BASE}/verify"): Role.SWITCH,
     ("POST", f"{BASE}/pause"): Role.SWITCH,
     ("POST", f"{BASE}/resume"): Role.SWITCH,
+    ("POST", f"{BASE}/maintenance"): Role.SWITCH,
     ("PUT", f"{BASE}/environments/green/backends"): Role.SWITCH,
 }
 LADDER = (Role.READ, Role.ROLLBACK, Role.SWITCH, Role.ADMIN)
