@@ -48,7 +48,8 @@ class Answers:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self._heads = Maker(seed)
-        self._seeds = [case[3] for case in (*UNCHANGED, *CHANGED)]
+        self._seeds = [case[3] for case in UNCHANGED]
+        self._seeds += [case[3] for case in CHANGED]
         self._seeds += [case[2] for case in REFUSED]
         self._seeds += [case[2] for case in CUT]
 
