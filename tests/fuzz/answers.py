@@ -123,11 +123,7 @@ async def _read(strict: h11.Connection, reader: asyncio.StreamReader) -> tuple[s
             status = str(event.status_code)
         elif isinstance(event, h11.Data):
             body += bytes(event.data)
-        elif (
-            isinstance(event, h11.EndOfMessage)
-            or isinstance(event, h11.ConnectionClosed)
-            or event is h11.PAUSED
-        ):
+        elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)) or event is h11.PAUSED:
             return status, body
 
 
