@@ -48,7 +48,7 @@ LIMITS = HeadLimits(max_line_bytes=120, max_head_bytes=1200, max_fields=24)
 
 Verdict = RequestHead | ResponseHead | tuple[int, str, str] | None
 
-_NAMES = (
+NAMES = (
     *(b"Host", b"Content-Length", b"Transfer-Encoding", b"Connection", b"Keep-Alive", b"Upgrade"),
     *(b"TE", b"Trailer", b"Expect", b"Max-Forwards", b"Proxy-Connection", b"Forwarded", b"Via"),
     *(b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Anything", b"X-Real-IP"),
@@ -57,7 +57,7 @@ _NAMES = (
     *(b"Connections", b"Hosts", b"Content-Lengths", b"Expected", b"X-Request-Idx", b"Upgrades"),
     *(b"Keep-Alives", b"Content-Type", b"User-Agent", b"Set-Cookie", b"Authorization", b"X-Custom"),
 )
-_VALUES = (
+VALUES = (
     *(b"", b"x", b"a.example", b"a.example:80", b"[::1]:80", b"a b", b"a@b", b"a:b", b":80"),
     *(b"0", b"5", b"05", b"17", b"5, 5", b"+5", b"0x5", b"5 ", b"-1", b"1_0", b"9" * 18, b"9" * 19),
     *(b"1" * 25, b"chunked", b"Chunked", b"gzip, chunked", b"chunked, chunked", b"chunked,"),
@@ -171,10 +171,10 @@ class Maker:
 
     def _field(self) -> bytes:
         rand = self.random
-        name = rand.choice(_NAMES)
+        name = rand.choice(NAMES)
         name = rand.choice((name, name, name.lower(), name.upper()))
         separator = rand.choice((b": ", b": ", b": ", b":", b":  ", b":\t"))
-        return name + separator + rand.choice(_VALUES) + rand.choice((b"", b"", b"", b" ", b"\t"))
+        return name + separator + rand.choice(VALUES) + rand.choice((b"", b"", b"", b" ", b"\t"))
 
     def _mutated(self, data: bytes) -> bytes:
         rand = self.random

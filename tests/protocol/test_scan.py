@@ -66,16 +66,61 @@ def test_every_byte_at_every_place_reads_alike() -> None:
             check_response(answer[:place] + bytes([byte]) + answer[place + 1 :])
 
 
+def test_every_field_with_every_value_reads_alike() -> None:
+    """Each name of the fuzz with each of its values, alone."""
+    for name in heads.NAMES:
+        for value in heads.VALUES:
+            line = name + b": " + value + b"\r\n"
+            check_request(b"POST / HTTP/1.1\r\nHost: a\r\n" + line + b"\r\n")
+            check_request(b"POST / HTTP/1.1\r\n" + line + b"\r\n")
+            check_response(b"HTTP/1.1 200 OK\r\n" + line + b"\r\n")
+
+
+PAIRED = [
+    *(
+        b"Host: a",
+        b"host: b",
+        b"Host:",
+        b"Content-Length: 5",
+        b"content-length: 0",
+        b"Content-Length:",
+    ),
+    *(b"Content-Length: " + b"9" * 18, b"Content-Length: " + b"9" * 19, b"Content-Length: 05"),
+    *(b"Transfer-Encoding: chunked", b"transfer-encoding:chunked", b"Transfer-Encoding: gzip"),
+    *(b"Connection: close", b"connection: Keep-Alive", b"Connection: a", b"Connection: upgrade"),
+    *(b"Connection: host", b"Connection: content-length", b"Connection:", b"Keep-Alive: timeout=5"),
+    *(b"Upgrade: x", b"TE: trailers", b"Expect: 100-continue", b"Trailer: a", b"A: b", b"a:"),
+    *(b"X-Forwarded-For: a", b"x-forwarded-for: b", b"X-Forwarded-Proto: c", b"X-Real-IP: d"),
+    *(b"X-Request-Id: e", b"x-request-id: f", b"Forwarded: for=g", b"X_Forwarded_For: h"),
+    *(b"Content_Length: 5", b"Max-Forwards: 1", b"Proxy-Connection: close", b"X-Request-Start: i"),
+]
+
+
+def test_every_pair_of_special_fields_reads_alike() -> None:
+    """What one of them means often depends on another, and on the order."""
+    for one in PAIRED:
+        for two in PAIRED:
+            lines = one + b"\r\n" + two + b"\r\n\r\n"
+            for method in (b"GET", b"TRACE", b"HEAD"):
+                check_request(method + b" / HTTP/1.1\r\n" + lines)
+                check_request(method + b" / HTTP/1.1\r\nHost: x\r\n" + lines)
+            for status in (b"200 OK", b"204 No", b"304 Not"):
+                check_response(b"HTTP/1.1 %b\r\n" % status + lines)
+                check_response(b"HTTP/1.1 %b\r\n" % status + lines, method=b"HEAD")
+
+
 def check_request(data: bytes, limits: HeadLimits = REQUEST_LIMITS) -> None:
     """Assert that both readers say the same."""
     expected = heads.verdict(lambda data: request.read_request_head(data, limits), data)
     assert heads.verdict(lambda data: _scan.read_request_head(data, limits), data) == expected, data
 
 
-def check_response(data: bytes, limits: HeadLimits = RESPONSE_LIMITS) -> None:
+def check_response(
+    data: bytes, limits: HeadLimits = RESPONSE_LIMITS, method: bytes = b"GET"
+) -> None:
     """Assert that both readers say the same."""
-    expected = heads.verdict(lambda data: response.read_response_head(data, b"GET", limits), data)
-    said = heads.verdict(lambda data: _scan.read_response_head(data, b"GET", limits), data)
+    expected = heads.verdict(lambda data: response.read_response_head(data, method, limits), data)
+    said = heads.verdict(lambda data: _scan.read_response_head(data, method, limits), data)
     assert said == expected, data
 
 
