@@ -142,7 +142,13 @@ def service_of(blue: Backend, green: Backend, **keys: Any) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def running(folder: Path, config: dict[str, Any]) -> AsyncIterator[Product]:
     """The proxy runs; both environments are healthy."""
-    product = Product(folder, config)
+    async with running_product(Product(folder, config)) as product:
+        yield product
+
+
+@contextlib.asynccontextmanager
+async def running_product(product: Product) -> AsyncIterator[Product]:
+    """The same with a configuration that was changed before."""
     try:
         await product.start()
         await product.until(
