@@ -29,6 +29,7 @@ from tests.dataplane.harness import (
 )
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+IN_CHUNKS = b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
@@ -83,7 +84,7 @@ async def test_an_exchange_is_written_with_where_it_went(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "answer",
     [
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b" % IN_CHUNKS,
         b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello world",
         b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello worldSURPLUS",
     ],
