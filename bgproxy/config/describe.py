@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from bgproxy.config.settings import AdminSettings, ProxySettings, Settings
+from bgproxy.config.settings import AdminSettings, Listener, ProxySettings, Settings
 from bgproxy.domain.access_log import AccessLog
 from bgproxy.domain.hooks import Call, CommandCall, Moment
 from bgproxy.domain.model import (
@@ -17,6 +17,7 @@ from bgproxy.domain.model import (
     Service,
 )
 from bgproxy.domain.preview import Preview
+from bgproxy.domain.tls import UpstreamTls
 from bgproxy.units import format_duration, format_share, format_size
 
 _COLUMN = 13
@@ -57,7 +58,7 @@ def _listed(words: Iterable[object], nothing: str = "none") -> str:
 
 def _proxy(proxy: ProxySettings) -> Iterator[str]:
     limits = proxy.limits
-    yield _line("proxy", f"listens on {_listed(proxy.listen)}")
+    yield _line("proxy", f"listens on {_listed(map(_listener, proxy.listen))}")
     yield _line(
         "workers",
         f"{proxy.workers}, each with at most {limits.max_connections} connections",
@@ -79,6 +80,20 @@ def _access_log(log: AccessLog) -> str:
     place = "standard output" if log.path == "-" else log.path
     share = "" if log.sample == 1 else f", {format_share(log.sample)} of those that went well"
     return f"written to {place} as {log.format}{share}, {'with' if log.query else 'without'} query"
+
+
+def _listener(listener: Listener) -> str:
+    parts = [str(listener)]
+    if listener.tls is not None:
+        contents = (files.content for files in listener.tls.certificates)
+        names = dict.fromkeys(name for each in contents if each for name in each.names)
+        parts.append(f"with TLS {listener.tls.min_version} and up for {' and '.join(names)}")
+    if listener.https_port:
+        parts.append(f"redirecting to https on port {listener.https_port}")
+    if listener.proxy_from:
+        networks = " and ".join(map(str, listener.proxy_from))
+        parts.append(f"behind PROXY headers from {networks}")
+    return " ".join(parts)
 
 
 def _admin(admin: AdminSettings) -> Iterator[str]:
@@ -103,6 +118,8 @@ def _service(service: Service) -> Iterator[str]:
         f"idle client {format_duration(times.idle)}",
         2,
     )
+    if any(backend.scheme == "https" for e in service.environments for backend in e.backends):
+        yield _line("trust", _trust(service.upstream_tls), 2)
     yield _line("health", _health(service), 2)
     yield _line("switch", _switch(service), 2)
     yield _line("drain", _drain(service), 2)
@@ -114,6 +131,14 @@ def _service(service: Service) -> Iterator[str]:
     if service.error_pages:
         pages = (f"{page.status or 'default'} {page.file}" for page in service.error_pages)
         yield _line("pages", _listed(pages), 2)
+
+
+def _trust(tls: UpstreamTls) -> str:
+    if not tls.verify:
+        return "any certificate of an https backend"
+    signers = f"an authority in {tls.ca}" if tls.ca else "an authority of the system"
+    name = tls.server_name or "the host in its address"
+    return f"https backends with a certificate for {name}, signed by {signers}"
 
 
 def _environment(service: Service, color: Color) -> str:

@@ -11,6 +11,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bgproxy.config.describe import describe
 from bgproxy.config.load import load_config
 from bgproxy.config.settings import DegradedFile, Settings
 from bgproxy.config.tls_files import Copies, copies_beside
@@ -86,6 +87,28 @@ def test_files_are_read_with_the_configuration(folder):
     assert service.upstream_tls.authorities.startswith("-----BEGIN CERTIFICATE-----")
     assert "Our own" not in service.upstream_tls.authorities
     assert settings.degraded == ()
+
+
+def test_check_says_what_clients_meet_and_who_is_believed(folder):
+    """Names instead of files' content."""
+    text = folder.file.read_text()
+    listeners = """\
+  listen:
+    - {address: 127.0.0.1:81, redirect_to_https: true, proxy_protocol: {from: 10.0.0.0/8}}
+"""
+    backend = text.replace("http://127.0.0.1:9001", "https://127.0.0.1:9001")
+    folder.file.write_text(backend.replace("  listen:\n", listeners))
+    said = " ".join(describe(folder.load()).split())
+    assert "127.0.0.1:80 with TLS 1.2 and up for a.test and *.b.test" in said
+    assert (
+        "127.0.0.1:81 redirecting to https on port 443 behind PROXY headers from 10.0.0.0/8" in said
+    )
+    assert (
+        "https backends with a certificate for the host in its address, signed by an authority in "
+        f"{folder.ca}" in said
+    )
+    folder.file.write_text(backend.replace("{ca: ", "{verify: false} #"))
+    assert "any certificate of an https backend" in describe(folder.load())
 
 
 def test_no_key_is_shown(folder):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from bgproxy.controlplane.exchange import MAX_BODY_BYTES, Exchanger, NoAnswerError, Place
+from bgproxy.domain.tls import UpstreamTls
 from tests.controlplane.harness import FakeBackend
 
 
@@ -50,6 +53,33 @@ async def test_request_is_sent_as_written(exchanger: Exchanger, backend: FakeBac
     assert fields["host"] == "shop.example"
     assert fields["x-probe"] == "1"
     assert fields["user-agent"] == "bgproxy"
+
+
+async def test_a_certificate_must_be_one_that_is_believed(exchanger: Exchanger) -> None:
+    """Signed by the service's authority, for the name it must have."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("backend.test").configure_cert(context)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        trust = UpstreamTls("ca.pem", authorities=authority.cert_pem.bytes().decode())
+
+        async def ask(name: str, tls: UpstreamTls) -> int:
+            place = Place("https", "127.0.0.1", port, name, tls)
+            return (await exchanger.ask(place, "/", host="x", timeout=5)).status
+
+        assert await ask("backend.test", trust) == 204
+        assert await ask("other.test", UpstreamTls(verify=False)) == 204
+        for name, tls in (("other.test", trust), ("backend.test", UpstreamTls())):
+            with pytest.raises(NoAnswerError, match="its certificate is not trusted"):
+                await ask(name, tls)
 
 
 async def test_redirects_are_answers(exchanger: Exchanger, backend: FakeBackend) -> None:
