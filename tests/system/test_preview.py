@@ -22,7 +22,9 @@ async def backends() -> tuple[Backend, Backend]:
 async def asked(port: int, fields: str = "", target: str = "/") -> bytes:
     """The whole answer to a GET."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}Connection: close\r\n\r\n".encode())
+    writer.write(
+        f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}Connection: close\r\n\r\n".encode()
+    )
     async with asyncio.timeout(PATIENCE):
         answer = await reader.read(-1)
     writer.close()
