@@ -1,16 +1,20 @@
-"""What all tests share: every asynchronous test runs on uvloop, as the product does."""
+"""What all tests share: uvloop, as in the product, and an end to tests that hang."""
 
 from __future__ import annotations
 
+import faulthandler
 from typing import TYPE_CHECKING
 
+import pytest
 import uvloop
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    import pytest
+TEARDOWN_TIMEOUT = 60.0
+"""Seconds that what follows a test may take."""
 
 
 def pytest_asyncio_loop_factories(
@@ -18,3 +22,18 @@ def pytest_asyncio_loop_factories(
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loops that an asynchronous test runs on: uvloop alone."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """End the process, with the stacks of all threads, when a teardown hangs.
+
+    pytest-timeout lets go of a test once it has failed, for the sake of debuggers; but a task that
+    does not take its cancellation then keeps the loop from closing for ever.
+    """
+    file = item.config.stash[fault_handler_stderr_fd_key]
+    faulthandler.dump_traceback_later(TEARDOWN_TIMEOUT, exit=True, file=file)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
