@@ -249,5 +249,6 @@ def admin_in_thread(**settings: Any) -> Iterator[Admin]:
         yield found[0]
     finally:
         loop.call_soon_threadsafe(finish.set)
-        thread.join()
+        thread.join(20)
+        assert not thread.is_alive()
         loop.close()
