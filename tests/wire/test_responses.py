@@ -9,7 +9,7 @@ import re
 import pytest
 
 from bgproxy.domain.outcome import Reason
-from tests.dataplane.harness import read_head
+from tests.dataplane.harness import PATIENCE, read_head
 from tests.wire.wire import OK, Wire, read_to_end, reading_side, reset
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -25,7 +25,7 @@ async def _kept(wire: Wire, request: bytes, expected: bytes) -> None:
     """One exchange on a client connection that goes on to carry another."""
     reader, writer = await wire.pair()
     writer.write(request)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         seen = await reader.readexactly(len(expected))
         assert seen == expected
         wire.answer = OK

@@ -10,7 +10,7 @@ import pytest
 
 from bgproxy.domain.model import Color, ServiceLimits, Timeouts
 from bgproxy.domain.outcome import Reason
-from tests.dataplane.harness import read_head
+from tests.dataplane.harness import PATIENCE, read_head
 from tests.wire.wire import OK, Wire, read_to_end, reset, send_until_stuck, wired
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -260,7 +260,7 @@ async def test_tunnel_makes_room_for_requests_that_wait() -> None:
         await wire.settle()
         may_switch.set()
         await read_head(reader)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE):
             assert await waiting_reader.readexactly(len(OK)) == OK
         writer.close()
         waiting_writer.close()
@@ -285,9 +285,9 @@ async def test_tunnel_to_a_stuck_backend_ends_with_its_client(wire: Wire) -> Non
     assert await send_until_stuck(writer, bytes(1 << 18)) < 200
     assert len(wire.worker_sockets() - held) == 2
     reset(writer)
-    await wire.proxy.until(lambda: not wire.worker_sockets() - held)
+    await wire.until_holds_only(held)
     stuck.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(3 * PATIENCE):
         await gone.wait()
 
 

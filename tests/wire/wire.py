@@ -93,6 +93,12 @@ class Wire:
         await self.proxy.until(lambda: self.proxy.ledger.head(0, ledger.ACCEPTED) > before)
         writer.close()
 
+    async def until_holds_only(self, held: set[str]) -> None:
+        """Wait until the worker has let go of every socket but these; patient, as it lingers."""
+        async with asyncio.timeout(3 * PATIENCE):
+            while self.worker_sockets() - held:
+                await asyncio.sleep(0.05)
+
     def worker_sockets(self) -> set[str]:
         """What the worker holds open."""
         return sockets_of(worker_of(self.proxy))
