@@ -211,7 +211,7 @@ async def test_requests_that_come_while_earlier_ones_wait_keep_their_order(wire:
     async with asyncio.timeout(4 * PATIENCE):
         await reader.readexactly(count * len(OK))
     writer.close()
-    targets = [request.split()[1] for request in wire.requests if request != _GET]
+    targets = [request.split()[1] for request in wire.forwarded() if request != _GET]
     assert targets == [b"/%d" % number for number in range(count)]
 
 

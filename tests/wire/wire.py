@@ -96,7 +96,7 @@ class Wire:
     async def until_holds_only(self, held: set[str]) -> None:
         """Wait until the worker has let go of every socket but these; patient, as it lingers."""
         async with asyncio.timeout(3 * PATIENCE):
-            while self.worker_sockets() - held:
+            while self.worker_sockets() - held:  # noqa: ASYNC110 - the kernel tells nobody
                 await asyncio.sleep(0.05)
 
     def worker_sockets(self) -> set[str]:
