@@ -31,8 +31,7 @@ def judged(totals: SeriesTotals) -> Tally:
     """What of a series' totals the judge sees.
 
     Left out are late exchanges (they belong to an earlier generation), those on excluded paths,
-    and what the client or the proxy itself ended. A late or excluded exchange that the client ended
-    is taken off twice, as the ledger does not tell these apart; that errs by few successes.
+    and what the client or the proxy itself ended, which is neither late nor excluded in the ledger.
     """
     failures = totals.failures - totals.late_failures - totals.excluded_failures
     others = sum(

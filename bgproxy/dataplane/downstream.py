@@ -576,6 +576,8 @@ class Downstream(ClientConnection):
                 cells[self.backend.gauge + ledger.BACKEND_FAILURES] += 1
                 self.environment.note_failure(self.backend, self.worker.now)
                 self.worker.report_failure(self, reason)
+            if not is_failure(reason):
+                return  # the judge leaves these out already, late or not
         elif self.backend.failures_in_a_row:
             self.backend.failures_in_a_row = self.backend.ejections = 0
         if cells[route.word] >> 8 != self.generation:
@@ -583,10 +585,10 @@ class Downstream(ClientConnection):
         elif route.exclude_paths and self.head.target.startswith(route.exclude_paths):
             offset = ledger.EXCLUDED
         else:
-            if reason is not None and is_failure(reason):
+            if reason is not None:
                 slot = self.worker.ledger.client_slot(self.origin)
                 self.environment.count_client(cells, slot)
             return
         self.environment.count(cells, offset)
-        if reason is not None and is_failure(reason):
+        if reason is not None:
             self.environment.count(cells, offset + 1)

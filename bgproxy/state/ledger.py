@@ -119,7 +119,8 @@ class SeriesTotals:
         reasons: exchanges that did not simply succeed.
         durations: cells of the histogram over `DURATION_BOUNDS`, not cumulated.
         duration_sum: seconds.
-        late, late_failures: exchanges that ended after their generation had, and failures of these.
+        late, late_failures: exchanges that ended after their generation had, and failures of these;
+            without those that the client or the proxy itself ended.
         excluded, excluded_failures: exchanges on paths that are not judged, likewise.
         retries: requests that were sent once more.
     """
