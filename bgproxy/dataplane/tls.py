@@ -15,8 +15,9 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, cast
 
-_JOINED_BYTES = 16 * 1024
-"""Pieces up to one record in sum are joined: a record costs more than the copy."""
+_RECORD_BYTES = 16 * 1024
+"""The most that goes into one record (RFC 8446 section 5.1); smaller pieces are joined to one, as a
+record costs more than the copy."""
 
 
 class TlsConnection(asyncio.Transport, asyncio.BufferedProtocol):
@@ -199,31 +200,38 @@ class TlsConnection(asyncio.Transport, asyncio.BufferedProtocol):
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """Encrypt and send."""
-        if not self._raw.is_closing() and not self._has_said_end and self._encrypt(data):
-            self._flush()
+        self._send((data,))
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview[Any]]) -> None:
         """Encrypt pieces and send them together."""
-        pieces = list(list_of_data)
-        if sum(map(len, pieces)) <= _JOINED_BYTES:
-            self.write(b"".join(pieces))
-            return
-        if not self._raw.is_closing() and not self._has_said_end:
-            for piece in pieces:
-                if not self._encrypt(piece):
-                    return
-            self._flush()
+        pieces = tuple(list_of_data)
+        if sum(map(len, pieces)) <= _RECORD_BYTES:
+            pieces = (b"".join(pieces),)
+        self._send(pieces)
 
-    def _encrypt(self, data: bytes | bytearray | memoryview[Any]) -> bool:
-        """Encrypt all of it, record by record; False when TLS will not any more."""
-        view = memoryview(data)
+    def _send(self, pieces: tuple[bytes | bytearray | memoryview[Any], ...]) -> None:
+        """Encrypt record by record, and send all of them together.
+
+        Each record is taken out by itself: memory for one large text costs more than its
+        encryption.
+        """
+        if self._raw.is_closing() or self._has_said_end:
+            return
+        write, read = self._tls.write, self._outgoing.read
+        records: list[bytes] = []
         try:
-            while view:
-                view = view[self._tls.write(view) :]
+            for piece in pieces:
+                view = memoryview(piece)
+                for start in range(0, len(view), _RECORD_BYTES):
+                    write(view[start : start + _RECORD_BYTES])
+                    records.append(read())
         except ssl.SSLError as error:
             self._fail(error)
-            return False
-        return True
+            return
+        if len(records) == 1:
+            self._raw.write(records[0])
+        elif records:
+            self._raw.writelines(records)
 
     def pause_reading(self) -> None:
         """Decrypt no more; the socket is not read either."""
