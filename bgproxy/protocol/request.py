@@ -208,7 +208,7 @@ def _read_body_length(found: dict[bytes, bytes], minor: int) -> int:
 def _bad_coding(coding: bytes) -> BadRequest:
     """501 for codings that could be right elsewhere, 400 for what leaves the end unclear."""
     members = list_members(coding)
-    if len(members) > 1 and members.index(b"chunked") == len(members) - 1:
+    if len(members) > 1 and b"chunked" not in members[:-1] and members[-1] == b"chunked":
         return BadRequest(501, "unsupported_coding", "the only transfer coding here is chunked")
     return BadRequest(400, "bad_framing", "Transfer-Encoding is not chunked, once")
 

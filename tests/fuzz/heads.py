@@ -60,7 +60,17 @@ NAMES = (
 VALUES = (
     *(b"", b"x", b"a.example", b"a.example:80", b"[::1]:80", b"a b", b"a@b", b"a:b", b":80"),
     *(b"0", b"5", b"05", b"17", b"5, 5", b"+5", b"0x5", b"5 ", b"-1", b"1_0", b"9" * 18, b"9" * 19),
-    *(b"1" * 25, b"chunked", b"Chunked", b"gzip, chunked", b"chunked, chunked", b"chunked,"),
+    *(
+        b"1" * 19,
+        b"1" * 25,
+        b"a:123456",
+        b"a, b",
+        b"chunked",
+        b"Chunked",
+        b"gzip, chunked",
+        b"chunked, chunked",
+        b"chunked,",
+    ),
     *(b"identity", b"xchunked", b"close", b"keep-alive", b"Keep-Alive", b"close, keep-alive"),
     *(b"upgrade", b"Upgrade, TE", b"x-custom", b"X-Custom, close", b"host", b"cookie, a"),
     *(b"trailers", b"trailers, deflate;q=0.5", b"deflate", b"100-continue", b"100-Continue"),

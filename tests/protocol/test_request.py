@@ -453,11 +453,14 @@ def test_coding_is_written_in_one_way_at_its_place(read) -> None:
 def test_framing_that_two_readers_could_read_differently_is_refused(
     read, lines: tuple[bytes, ...]
 ) -> None:
-    """RFC 9112 section 6.3, without the repairs that it allows."""
-    data = b"POST" + get(*lines)[3:]
-    status, reason = refusal(read, data)
-    assert status == 400
-    assert reason in ("bad_framing", "bad_field")
+    """RFC 9112 section 6.3, without the repairs that it allows.
+
+    With an upgrade, too, where llhttp leaves the codings unchecked.
+    """
+    for more in ((), (b"Connection: Upgrade", b"Upgrade: x")):
+        status, reason = refusal(read, b"POST" + get(*more, *lines)[3:])
+        assert status == 400
+        assert reason in ("bad_framing", "bad_field")
 
 
 @pytest.mark.parametrize(
