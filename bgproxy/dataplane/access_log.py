@@ -18,11 +18,17 @@ from bgproxy.dataplane.log_lines import (
 )
 from bgproxy.domain.access_log import AccessLog, LogFormat
 from bgproxy.domain.outcome import Reason
+from bgproxy.protocol.forwarding import kept_request_id
+from bgproxy.protocol.head import RequestHead
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.connection import ClientConnection
     from bgproxy.dataplane.downstream import Downstream
-    from bgproxy.dataplane.routes import BackendState, Route
+    from bgproxy.dataplane.routes import BackendState, EnvironmentState, Route
+    from bgproxy.dataplane.worker import Worker
+
+    _Where = tuple[Route, EnvironmentState, BackendState, int]
+    _Note = tuple[float, float, _Where, RequestHead, int, str, int, Reason | None, int, int]
 
 _FORMATS: dict[LogFormat, type[JsonFormat | CombinedFormat]] = {
     LogFormat.JSON: JsonFormat,
@@ -30,6 +36,8 @@ _FORMATS: dict[LogFormat, type[JsonFormat | CombinedFormat]] = {
 }
 _OUTCOMES = {reason: reason.label.encode() for reason in Reason}
 _MOST_PLACES = 1000
+_BATCH = 256
+"""Exchanges noted before lines are made of them; their heads are kept so long."""
 
 
 class RequestLog:
@@ -39,12 +47,16 @@ class RequestLog:
         on_trouble: see `LogFile`.
     """
 
-    def __init__(self, settings: AccessLog, on_trouble: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: AccessLog, worker: Worker, on_trouble: Callable[[str], None]
+    ) -> None:
         self.settings = settings
+        self._worker = worker
+        self._pending: list[_Note] = []
         self.file = LogFile(settings.path, on_trouble)
         self._sample = settings.sample
         self._format: LineFormat = _FORMATS[settings.format](with_query=settings.query)
-        self._places: dict[tuple[BackendState, int], bytes] = {}
+        self._places: dict[_Where, bytes] = {}
         self._nowhere = self._format.place(Place())
 
     def exchange(self, client: Downstream, status: int, reason: Reason | None) -> None:
@@ -58,14 +70,51 @@ class RequestLog:
     def ended(
         self, client: Downstream, status: int, reason: Reason | None, bytes_in: int, bytes_out: int
     ) -> None:
-        """Write an exchange whose bytes are known."""
-        key = (client.backend, client.generation)
-        place = self._places.get(key)
-        if place is None:
-            place = self._place(client, key)
-        outcome = b"ok" if reason is None else _OUTCOMES[reason]
-        duration = monotonic() - client.started
-        self._write(client, place, (status, outcome, duration, bytes_in, bytes_out))
+        """An exchange has ended whose bytes are known.
+
+        It is only noted here. Lines are made many at a time, which costs about half of what they
+        cost between two requests, whose code they would push out of the processor's caches.
+        """
+        head, started = client.head, client.started
+        pending = self._pending
+        pending.append(
+            (
+                started,
+                monotonic() - started,
+                (client.route, client.environment, client.backend, client.generation),
+                head,
+                client.number,
+                client.client if head.extras is None else client.origin,
+                status,
+                reason,
+                bytes_in,
+                bytes_out,
+            )
+        )
+        if len(pending) >= _BATCH:
+            self._write_pending()
+
+    def _write_pending(self) -> None:
+        """Make lines of the exchanges that were noted."""
+        epoch_offset, prefix = self._worker.epoch_offset, self._worker.request_prefix
+        places, make, add = self._places, self._format.line, self.file.add
+        for note in self._pending:
+            started, seconds, where, head, number, address, status, reason, taken, given = note
+            place = places.get(where)
+            if place is None:
+                place = self._place(where)
+            outcome = b"ok" if reason is None else _OUTCOMES[reason]
+            add(
+                make(
+                    started + epoch_offset,
+                    place,
+                    address.encode("latin-1"),
+                    head,
+                    (status, outcome, seconds, taken, given),
+                    kept_request_id(head.extras) or b"%b%x" % (prefix, number),
+                )
+            )
+        self._pending.clear()
 
     def unclaimed(self, client: Downstream, status: int, outcome: str) -> None:
         """A request is over that waited in vain for its environment."""
@@ -93,20 +142,32 @@ class RequestLog:
 
     def tick(self) -> int:
         """Pass on what has gathered; returns how many lines were lost since the last time."""
+        self._write_pending()
         file = self.file
         file.pass_on()
         dropped, file.dropped = file.dropped, 0
         return dropped
 
+    def reopen(self) -> None:
+        """The file was moved away."""
+        self.file.reopen()
+
+    def close(self) -> None:
+        """Write what there is and end; see `LogFile.join`."""
+        self._write_pending()
+        self.file.close()
+
     def forget_places(self) -> None:
         """A new routing table is in use."""
+        self._write_pending()
         self._places.clear()
 
-    def _place(self, client: Downstream, key: tuple[BackendState, int]) -> bytes:
-        color, generation = client.environment.color.value, client.generation
-        place = self._format.place(Place(client.route.name, color, generation, client.backend.url))
+    def _place(self, where: _Where) -> bytes:
+        route, environment, backend, generation = where
+        color = environment.color.value
+        place = self._format.place(Place(route.name, color, generation, backend.url))
         if len(self._places) < _MOST_PLACES:
-            self._places[key] = place
+            self._places[where] = place
         return place
 
     def _write(self, client: Downstream, place: bytes, result: Result) -> None:

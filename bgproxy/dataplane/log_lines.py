@@ -100,8 +100,10 @@ class JsonFormat:
             self._second = second
             self._time = _utc("%Y-%m-%dT%H:%M:%S", second)
         method, target = head.method, head.target
-        if b"?" in target or len(target) + len(method) > _MOST_METHOD:
-            method, target = _shortened(method, target, with_query=self._with_query)
+        if b"?" in target and not self._with_query:
+            target = target[: target.index(b"?")]
+        if len(target) > _MOST_TARGET or len(method) > _MOST_METHOD:
+            method, target = method[:_MOST_METHOD], target[:_MOST_TARGET]
         if b'"' in target or b"\\" in target:
             target = target.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
         status, outcome, duration, bytes_in, bytes_out = result

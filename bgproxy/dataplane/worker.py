@@ -267,7 +267,7 @@ class Worker:
             upstream.close()
         self._publish()
         if self.log is not None:
-            self.log.file.close()
+            self.log.close()
             await self.loop.run_in_executor(None, self.log.file.join, _LAST_WRITE_SECONDS)
         self._writer.close()
 
@@ -292,7 +292,7 @@ class Worker:
                     self.begin_stop(message)
                 case channel.ReopenLog():
                     if self.log is not None:
-                        self.log.file.reopen()
+                        self.log.reopen()
 
     def _say(self, message: channel.Message) -> None:
         if self._writer is not None and not self._writer.is_closing():
@@ -324,8 +324,8 @@ class Worker:
             log.forget_places()
             return
         if log is not None:
-            log.file.close()
-        self.log = RequestLog(settings, self._report_log) if settings.path else None
+            log.close()
+        self.log = RequestLog(settings, self, self._report_log) if settings.path else None
 
     def _report_log(self, detail: str) -> None:
         self._say(channel.LogTrouble(detail))
