@@ -193,6 +193,8 @@ class Worker:
 
     def tick(self) -> None:
         """Every 50 ms, between two callbacks: publish, and end what took too long."""
+        # First of all: whatever may go wrong for one client, time goes on for the others.
+        self.loop.call_later(TICK_SECONDS, self.tick)
         self.now = now = monotonic()
         self.epoch_offset = time.time() - now
         self._samples = 0
@@ -213,7 +215,6 @@ class Worker:
             self._end_what_crawls(now)
         if self.is_stopping:
             self._end_what_is_quiet(now)
-        self.loop.call_later(TICK_SECONDS, self.tick)
 
     def _end_what_is_gone(self) -> None:
         """Find clients that have reset while their bytes are left in the kernel.
