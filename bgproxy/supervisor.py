@@ -175,12 +175,7 @@ class _Supervisor:
         A listener that is not in the file any more stays as it is until a restart.
         """
         named = {listener.address: listener for listener in settings.proxy.listen}
-        if [each.address for each in self._listen] == [
-            each.address for each in settings.proxy.listen
-        ]:
-            self._listen = settings.proxy.listen  # port 0 may stand there twice
-        else:
-            self._listen = tuple(named.get(each.address, each) for each in self._listen)
+        self._listen = tuple(named.get(each.address, each) for each in self._listen)
         fleet.use_entrances(self._entrances())
         await fleet.quiesce()  # what every worker answers now, it answers behind the above
 

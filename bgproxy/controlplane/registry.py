@@ -171,6 +171,6 @@ def _places(
         hosts = addresses(backend.host) if backend.is_name else (backend.host,)
         for host in hosts:
             is_tls = backend.scheme == "https"
-            name = tls.server_name or backend.host if is_tls else ""
+            name = tls.server_name or backend.host.removesuffix(".") if is_tls else ""
             places[backend, Place(backend.scheme, host, backend.port, name, tls)] = None
     return list(places)

@@ -72,7 +72,7 @@ class BackendState:
         """Take over what a new table says."""
         self.url = route.url
         self.scheme = route.scheme
-        self.name = Backend.parse(route.url).host
+        self.name = Backend.parse(route.url).host.removesuffix(".")  # as certificates have it
         self.address = (route.host, route.port)
         self.authority = route.authority.encode("latin-1")
         self.is_ready = route.is_ready
