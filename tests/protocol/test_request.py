@@ -437,7 +437,9 @@ def test_coding_is_written_in_one_way_at_its_place(read) -> None:
                     b"chun\tked",
                     b"pigeons",
                     b"chunke",
-                    b"chunked\t",
+                    b"a, b",
+                    b"gzip, xchunked",
+                    b"gzip, deflate",
                 ),
             )
         ),
@@ -461,6 +463,11 @@ def test_framing_that_two_readers_could_read_differently_is_refused(
         status, reason = refusal(read, b"POST" + get(*more, *lines)[3:])
         assert status == 400
         assert reason in ("bad_framing", "bad_field")
+
+
+def test_tab_behind_a_coding_is_refused(read) -> None:
+    """White space that RFC 9110 section 5.5 allows, but llhttp takes blanks alone there."""
+    assert refusal(read, get(b"Transfer-Encoding: chunked\t")) == (400, "bad_framing")
 
 
 @pytest.mark.parametrize(
