@@ -125,6 +125,23 @@ class FakeOperations:
         check = {"name": "home", "passed": self.passed, "problem": "" if self.passed else "was 500"}
         return {"passed": self.passed, "environment": "green", "checks": [check]}
 
+    async def plan(self, name: str, to: Color | None, actor: str) -> dict[str, Any]:
+        await self._change("plan", name, {"to": to, "actor": actor})
+        refusal = {"kind": "locked-after-rollback", "detail": "It was taken back."}
+        finds = [{"failing": 1.0, "seconds": 8.0}, {"failing": 0.03, "seconds": None}]
+        judge = {"rule": "sequential", "mode": "act", "bake": 600.0, "rate": 2.0, "usual": 0.001}
+        return {
+            "service": name,
+            "from": "blue",
+            "to": "green",
+            "release": "v2",
+            "would_switch": self.passed,
+            "refusal": None if self.passed else refusal,
+            "checks": [{"name": "home", "passed": self.passed}],
+            "drain": {"requests": 3, "tunnels": 1, "timeout": 30.0, "tunnel_timeout": 60.0},
+            "judge": judge | {"finds": finds},
+        }
+
     async def set_backends(
         self, name: str, color: Color, backends: list[str], **asked: Any
     ) -> dict[str, Any]:

@@ -220,6 +220,28 @@ def test_the_service_must_be_clear(admin: Admin) -> None:
     assert run("status", "nothing", "--admin", admin.url).exit_code == 1
 
 
+@pytest.mark.parametrize(("passed", "status"), [(True, 0), (False, 1)])
+def test_a_plan_switches_nothing_and_ends_as_the_switch_would(
+    admin: Admin, passed: bool, status: int
+) -> None:
+    """It tells the checks, the drain, and what would be noticed."""
+    admin.operations.passed = passed
+    result = run("switch", "green", "--plan", "--admin", admin.url)
+    assert result.exit_code == status
+    assert [what for what, _ in admin.operations.calls] == ["plan"]
+    assert ("would switch" if passed else "It was taken back.") in result.stdout
+    for said in (
+        "home",
+        "3 requests and 1 tunnel in flight on blue: drained after 30 s at most, tunnels 1 min 0 s",
+        "at 2 requests/s, 0.10% failing usually, it would be taken back with",
+        "100% failing in about 8 s",
+        "3% failing not at all",
+    ):
+        assert said in result.stdout
+    as_json = run("switch", "--plan", "--json", "--admin", admin.url)
+    assert json.loads(as_json.stdout)["would_switch"] is passed
+
+
 @pytest.mark.parametrize("command", CLIENT_COMMANDS)
 def test_an_admin_api_that_is_not_there_is_3(command: str) -> None:
     """And the message says where it was looked for."""

@@ -44,6 +44,7 @@ def test_changes(admin: Admin) -> None:
     client.switch("default", to="green", verify=False, wait="drained", expected_generation=1)
     client.rollback("default", reason="errors")
     client.verify("default", "green")
+    assert client.plan("default")["would_switch"]
     client.set_backends("default", "blue", ["http://127.0.0.1:9003"], release="v3", force=True)
     client.pause("default", "2s")
     client.resume("default")

@@ -92,6 +92,7 @@ def test_every_command_and_option_is_documented() -> None:
                 assert f"bgproxy {name} {inner}" in page
     help_text = CliRunner().invoke(main, ["switch", "--help"]).stdout
     for flag in (
+        "--plan",
         "--wait",
         "--no-verify",
         "--force",

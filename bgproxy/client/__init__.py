@@ -20,6 +20,7 @@ from bgproxy.client.documents import (
     EnvironmentDocument,
     EnvironmentsDocument,
     MaintenanceDocument,
+    PlanDocument,
     ServiceDocument,
     VerificationDocument,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "EnvironmentDocument",
     "EnvironmentsDocument",
     "MaintenanceDocument",
+    "PlanDocument",
     "ProblemError",
     "ServiceDocument",
     "UnreachableError",

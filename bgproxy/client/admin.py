@@ -8,7 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import quote
 
-from bgproxy.client.documents import DeploymentDocument, ServiceDocument, VerificationDocument
+from bgproxy.client.documents import (
+    DeploymentDocument,
+    PlanDocument,
+    ServiceDocument,
+    VerificationDocument,
+)
 from bgproxy.client.wire import Address, AdminEvent, UnreachableError, problem_of, read_events
 
 DEFAULT_ADMIN = "http://127.0.0.1:8081"
@@ -143,6 +148,10 @@ class AdminClient:
         """Run the configured checks, against the idle environment unless one is named."""
         answer = self._change("POST", _path(name, "verify"), {"environment": environment})
         return cast(VerificationDocument, answer)
+
+    def plan(self, name: str, to: str | None = None) -> PlanDocument:
+        """Say what a switch would meet; nothing is changed."""
+        return cast(PlanDocument, self._change("POST", _path(name, "plan"), {"to": to}))
 
     def set_backends(
         self,

@@ -97,6 +97,50 @@ DeploymentDocument = TypedDict(
 """DEPLOYMENT: one change of the active pointer; the server may send further keys."""
 
 
+class PlannedDrainDocument(TypedDict):
+    """What is in flight where a switch would lead away from; times in seconds."""
+
+    requests: int
+    tunnels: int
+    timeout: float
+    tunnel_timeout: float
+
+
+class FindDocument(TypedDict):
+    """How long a share of failing requests would go unnoticed; None where the bake ends before."""
+
+    failing: float
+    seconds: float | None
+
+
+class PlannedJudgeDocument(TypedDict):
+    """What the judge could find if traffic stays as it is."""
+
+    rule: str
+    mode: str
+    bake: float
+    rate: float
+    usual: float
+    finds: list[FindDocument]
+
+
+PlanDocument = TypedDict(
+    "PlanDocument",
+    {
+        "service": str,
+        "from": str,
+        "to": str,
+        "release": str | None,
+        "would_switch": bool,
+        "refusal": dict[str, str] | None,
+        "checks": list[dict[str, Any]],
+        "drain": PlannedDrainDocument,
+        "judge": PlannedJudgeDocument,
+    },
+)
+"""PLAN: what a switch would meet; the server may send further keys."""
+
+
 class VerificationDocument(TypedDict):
     """What the configured checks found."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bgproxy.client import DeploymentDocument
+from bgproxy.client import DeploymentDocument, PlanDocument
 from bgproxy.commands import progress as following
 from bgproxy.commands import text
 from bgproxy.commands.progress import Progress
@@ -29,6 +29,9 @@ _TAKEN_BACK = frozenset({"rolled_back", "failed"})
     show_default=True,
     help="When to return: the pointer moved, the old side drained, the bake over.",
 )
+@click.option(
+    "--plan", "is_plan", is_flag=True, help="Only say what the switch would meet; change nothing."
+)
 @click.option("--verify/--no-verify", default=True, help="Run the configured checks first.")
 @click.option("--force", is_flag=True, help="Switch even if the target is unhealthy.")
 @click.option("--reason", default="", help="Why; kept in the history.")
@@ -44,6 +47,7 @@ def switch(
     session: Session,
     environment: str | None,
     wait: str,
+    is_plan: bool,
     verify: bool,
     force: bool,
     reason: str,
@@ -58,10 +62,14 @@ def switch(
     \b
     Examples:
       bgproxy switch green --release v42 --reason "release 42"
+      bgproxy switch --plan                    # what it would meet, and what would be noticed
       bgproxy switch green --wait finished     # for CI: waits for the bake as well
     """
     service = session.service()
     name = service["name"]
+    if is_plan:
+        _show_plan(session, session.client.plan(name, environment))
+        return
     target = environment or ("green" if service["active"] == "blue" else "blue")
 
     def change() -> DeploymentDocument:
@@ -77,6 +85,15 @@ def switch(
         )
 
     _deploy(session, name, target, wait, change)
+
+
+def _show_plan(session: Session, plan: PlanDocument) -> None:
+    if session.is_json:
+        session.print_json(plan)
+    else:
+        click.echo("\n".join(text.plan_lines(plan)))
+    if not plan["would_switch"]:
+        sys.exit(1)
 
 
 @click.command()

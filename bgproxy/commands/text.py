@@ -16,6 +16,7 @@ from bgproxy.client import (
     DrainDocument,
     EnvironmentDocument,
     MaintenanceDocument,
+    PlanDocument,
     ServiceDocument,
 )
 
@@ -193,6 +194,36 @@ def check_lines(checks: Iterable[Mapping[str, Any]]) -> list[str]:
             k: v for k, v in check.items() if k not in ("name", "passed") and v not in ("", None)
         }
         lines.append(f"  {mark}  {check.get('name', '')}  {members(rest)}".rstrip())
+    return lines
+
+
+def plan_lines(plan: PlanDocument) -> list[str]:
+    """What a switch would meet: refusal, checks, drain, and what its judge could find."""
+    drain, judge = plan["drain"], plan["judge"]
+    release = f" ({plan['release']})" if plan["release"] else ""
+    word = click.style("would switch", fg="green")
+    if not plan["would_switch"]:
+        word = click.style("would be REFUSED", fg="red", bold=True)
+    lines = [f"{plan['service']}: to {environment_name(plan['to'])}{release}: {word}"]
+    if plan["refusal"] is not None:
+        lines.append(f"  {plan['refusal']['detail']}")
+    lines += check_lines(plan["checks"])
+    lines.append(
+        f"  {counted(drain['requests'], 'request')} and {counted(drain['tunnels'], 'tunnel')} in "
+        f"flight on {plan['from']}: drained after {length(drain['timeout'])} at most, tunnels "
+        f"{length(drain['tunnel_timeout'])}"
+    )
+    if not judge["bake"]:
+        lines.append("  nothing would be noticed: the release is not judged")
+        return lines
+    act = "reported" if judge["mode"] == "watch" else "taken back"
+    lines.append(
+        f"  at {judge['rate']:.3g} requests/s, {judge['usual']:.2%} failing usually, it would be "
+        f"{act} with"
+    )
+    for find in judge["finds"]:
+        after = "not at all" if find["seconds"] is None else f"in about {length(find['seconds'])}"
+        lines.append(f"    {find['failing']:4.0%} failing {after}")
     return lines
 
 

@@ -84,6 +84,7 @@ class Api:
             Route("POST", service + "/switch", self.switch, Role.SWITCH),
             Route("POST", service + "/rollback", self.rollback, Role.ROLLBACK),
             Route("POST", service + "/verify", self.verify, Role.SWITCH),
+            Route("POST", service + "/plan", self.plan, Role.SWITCH),
             Route(
                 "PUT",
                 service + "/environments/{environment}/backends",
@@ -205,6 +206,14 @@ class Api:
         color = Color(body.environment) if body.environment else None
         name, actor = request.match_info["name"], request[PRINCIPAL].name
         operation = partial(self._operations.verify, name, color, actor)
+        return _json(*await self._change(request, body, operation))
+
+    async def plan(self, request: web.Request) -> web.Response:
+        """Say what a switch would meet."""
+        body = await read_body(request, schemas.PlanRequest)
+        color = Color(body.to) if body.to else None
+        name, actor = request.match_info["name"], request[PRINCIPAL].name
+        operation = partial(self._operations.plan, name, color, actor)
         return _json(*await self._change(request, body, operation))
 
     async def set_backends(self, request: web.Request) -> web.Response:

@@ -60,12 +60,13 @@ class Record:
         totals, clients: what had been counted before; failures by client as in `Ledger.clients`.
     """
 
-    __slots__ = ("_buckets", "_clients", "_totals", "latest")
+    __slots__ = ("_began", "_buckets", "_clients", "_totals", "latest")
 
     def __init__(self, totals: Tally, clients: Sequence[int] = (0,) * CLIENT_SLOTS) -> None:
         self._totals = totals
         self._clients = clients
         self._buckets: deque[tuple[int, Tally]] = deque(maxlen=BUCKETS)
+        self._began: float | None = None
         self.latest = Tally()
         """What the last reading brought."""
 
@@ -78,6 +79,7 @@ class Record:
             clients: reads the failures by client; asked only where there is one. What a client
                 has beyond its share is left out of the record, and so of the baseline as well.
         """
+        self._began = now if self._began is None else self._began
         self.latest = gained(totals, self._totals)
         self._totals = totals
         if self.latest.failures and clients is not None:
@@ -97,6 +99,12 @@ class Record:
         """The buckets of the last ten minutes that have anything in them."""
         oldest = int(now // BUCKET_SECONDS) - BUCKETS
         return [tally for number, tally in self._buckets if number > oldest]
+
+    def rate(self, now: float) -> float:
+        """Judged requests a second over the last ten minutes, or since the record began."""
+        seconds = 0.0 if self._began is None else now - self._began
+        requests = sum(tally.requests for tally in self.recent(now))
+        return requests / min(max(seconds, 1.0), float(BUCKETS * BUCKET_SECONDS))
 
 
 class Sampler:
@@ -141,6 +149,11 @@ class Sampler:
         """An environment's last ten minutes."""
         record = self._records.get((service_slot, color))
         return record.recent(time.monotonic()) if record else []
+
+    def rate(self, service_slot: int, color: Color) -> float:
+        """An environment's judged requests a second, over these minutes."""
+        record = self._records.get((service_slot, color))
+        return record.rate(time.monotonic()) if record else 0.0
 
     def sample(self, service: ServiceEntry, now: float) -> None:
         """Read one service's totals and feed its bake."""

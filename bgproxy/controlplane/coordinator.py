@@ -17,6 +17,7 @@ from bgproxy.controlplane.entries import ServiceEntry
 from bgproxy.controlplane.environments import Environments
 from bgproxy.controlplane.events import EventHub
 from bgproxy.controlplane.fleet import Fleet
+from bgproxy.controlplane.forecast import Forecaster
 from bgproxy.controlplane.inventory import Inventory
 from bgproxy.controlplane.maintenance import MaintenanceMode
 from bgproxy.controlplane.planning import plan
@@ -63,6 +64,7 @@ class Coordinator:
             journal, fleet, events, self._inventory, self._sampler, self._tasks
         )
         self._environments = Environments(journal, events, self._inventory, self._conductor)
+        self._forecaster = Forecaster(fleet.ledger, self._sampler, self._environments)
         self._maintenance = MaintenanceMode(journal, events, self._inventory)
         self._reconfiguring = asyncio.Lock()
         self._interrupted: list[tuple[ServiceEntry, Deployment]] = []
@@ -345,6 +347,14 @@ class Coordinator:
             ``passed``, ``environment`` and ``checks``, one entry for each check and address.
         """
         return await self._environments.verify(self._find(name), color, actor)
+
+    async def plan(self, name: str, to: Color | None, actor: str) -> dict[str, Any]:
+        """The PLAN document: what a switch to that environment would meet; nothing is changed.
+
+        Raises:
+            Refused: the target is active already.
+        """
+        return await self._forecaster.plan(self._find(name), to, actor)
 
     # -- changes of environments ------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ _REQUESTS: tuple[type[BaseModel], ...] = (
     schemas.SwitchRequest,
     schemas.RollbackRequest,
     schemas.VerifyRequest,
+    schemas.PlanRequest,
     schemas.BackendsRequest,
     schemas.PauseRequest,
     schemas.ResumeRequest,
@@ -33,6 +34,7 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     schemas.DeploymentDocument,
     schemas.HistoryDocument,
     schemas.VerificationDocument,
+    schemas.PlanDocument,
     schemas.AuditDocument,
     schemas.DiffDocument,
     schemas.TimelineDocument,
@@ -102,6 +104,9 @@ def _paths() -> Json:
         f"{name}/rollback": _change("rollback", "Move the pointer back", "RollbackRequest"),
         f"{name}/verify": _change(
             "verify", "Run the configured checks", "VerifyRequest", "VerificationDocument"
+        ),
+        f"{name}/plan": _change(
+            "plan", "Say what a switch would meet", "PlanRequest", "PlanDocument"
         ),
         f"{name}/environments/{{environment}}/backends": _set_backends(),
         f"{name}/pause": _change("pause", "Hold requests", "PauseRequest", "ServiceDocument"),

@@ -60,6 +60,9 @@ class Operations(Protocol):
     async def verify(self, name: str, color: Color | None, actor: str) -> dict[str, Any]:
         """Run the checks against an environment, the idle one unless named."""
 
+    async def plan(self, name: str, to: Color | None, actor: str) -> dict[str, Any]:
+        """The PLAN document: what a switch would meet; nothing is changed."""
+
     async def set_backends(
         self,
         name: str,

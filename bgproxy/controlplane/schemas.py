@@ -97,6 +97,12 @@ class VerifyRequest(Request):
     environment: ColorName | None = Field(None, description="The idle one if left out.")
 
 
+class PlanRequest(Request):
+    """What `POST …/plan` may be told."""
+
+    to: ColorName | None = Field(None, description="The target; the idle environment if left out.")
+
+
 class BackendsRequest(Request):
     """What `PUT …/environments/{environment}/backends` is told."""
 
@@ -263,6 +269,54 @@ class VerificationDocument(_Answer):
     passed: bool
     environment: ColorName
     checks: list[dict[str, Any]]
+
+
+class RefusalDocument(BaseModel):
+    """Why a switch would be refused."""
+
+    kind: str
+    detail: str
+
+
+class PlannedDrainDocument(BaseModel):
+    """What is in flight on the environment that would be left, and how long it may take."""
+
+    requests: int
+    tunnels: int
+    timeout: float = Field(description="Seconds for requests.")
+    tunnel_timeout: float = Field(description="Seconds for tunnels.")
+
+
+class FindDocument(BaseModel):
+    """How long one harm would go unnoticed."""
+
+    failing: float = Field(description="Share of the requests that fail, 0 to 1.")
+    seconds: float | None = Field(description="About; null where the bake would not find it.")
+
+
+class PlannedJudgeDocument(_Answer):
+    """What the judge could find if traffic stays as it is."""
+
+    rule: str
+    mode: str
+    bake: float = Field(description="Seconds; 0 where nothing is judged.")
+    rate: float = Field(description="Judged requests a second, over the last ten minutes.")
+    usual: float = Field(description="Share of failures taken as usual, 0 to 1.")
+    finds: list[FindDocument]
+
+
+class PlanDocument(_Answer):
+    """PLAN: what a switch would meet."""
+
+    service: str
+    from_: ColorName = Field(alias="from")
+    to: ColorName
+    release: str | None
+    would_switch: bool
+    refusal: RefusalDocument | None
+    checks: list[dict[str, Any]]
+    drain: PlannedDrainDocument
+    judge: PlannedJudgeDocument
 
 
 class DiffDocument(_Answer):

@@ -250,10 +250,17 @@ class Judge:
 
         None where it would not be found at all.
         """
+        policy = self._policy
+        if policy.rule is RollbackRule.OFF or rate <= 0:
+            return None
+        if policy.rule is RollbackRule.THRESHOLD:
+            if share <= policy.max_error_rate or rate * policy.window < policy.min_requests:
+                return None
+            return self.grace + policy.min_requests / rate
         drift = self.evidence.drift(share) * rate
         if drift <= 0:
             return None
-        failures = self._policy.min_failures / (share * rate)
+        failures = policy.min_failures / (share * rate)
         return self.grace + max(self.evidence.needed / min(drift, _STEP), failures)
 
     def explain(self) -> dict[str, Any]:

@@ -100,3 +100,13 @@ def test_a_quiet_spell_leaves_older_buckets_out() -> None:
     record.add(tally(5), 10.0)
     record.add(tally(12), 700.0)
     assert [bucket.requests for bucket in record.recent(705.0)] == [7]
+
+
+def test_a_rate_is_over_the_time_there_was() -> None:
+    """Ten minutes, or since the record began; nothing before there is one."""
+    record = Record(tally())
+    assert record.rate(50.0) == 0.0
+    for second in range(1, 101):
+        record.add(tally(5 * second), 100.0 + second)
+    assert record.rate(200.0) == pytest.approx(5.0, rel=0.02)
+    assert record.rate(200.0 + 400.0) == pytest.approx(1.0, rel=0.02)

@@ -62,6 +62,8 @@ async def test_every_answer_is_as_described(http: aiohttp.ClientSession) -> None
     schemas.DeploymentDocument.model_validate(back)
     _, verified = await _send(http, "POST", "/verify", {"environment": "green"})
     schemas.VerificationDocument.model_validate(verified)
+    _, plan = await _send(http, "POST", "/plan", {})
+    schemas.PlanDocument.model_validate(plan)
     _, paused = await _send(http, "POST", "/pause", {"timeout": "5s"})
     schemas.ServiceDocument.model_validate(paused)
     assert (paused["phase"], paused["paused_until"] is None) == ("paused", False)
@@ -86,6 +88,7 @@ async def test_every_answer_is_as_described(http: aiohttp.ClientSession) -> None
         ("POST", "/switch", {"to": "blue"}, 409, "already-active"),
         ("POST", "/switch", {"expected_generation": 5}, 409, "generation-mismatch"),
         ("POST", "/rollback", {}, 409, "nothing-to-roll-back"),
+        ("POST", "/plan", {"to": "blue"}, 409, "already-active"),
         ("GET", "/deployments/none", None, 404, "unknown-deployment"),
         (
             "PUT",

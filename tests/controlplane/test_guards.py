@@ -30,6 +30,7 @@ NEEDED = {
     ("POST", f"{BASE}/rollback"): Role.ROLLBACK,
     ("POST", f"{BASE}/switch"): Role.SWITCH,
     ("POST", f"{BASE}/verify"): Role.SWITCH,
+    ("POST", f"{BASE}/plan"): Role.SWITCH,
     ("POST", f"{BASE}/pause"): Role.SWITCH,
     ("POST", f"{BASE}/resume"): Role.SWITCH,
     ("POST", f"{BASE}/maintenance"): Role.SWITCH,

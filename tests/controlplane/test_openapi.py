@@ -51,7 +51,7 @@ async def test_the_description_is_served() -> None:
     assert document["components"]["parameters"]["name"]["schema"]["enum"] == ["default", "shop"]
 
 
-@pytest.mark.parametrize("path", ["/switch", "/rollback", "/verify", "/pause", "/resume"])
+@pytest.mark.parametrize("path", ["/switch", "/rollback", "/verify", "/plan", "/pause", "/resume"])
 def test_changes_name_their_body(path: str) -> None:
     """And take an Idempotency-Key."""
     item = describe_api(["default"])["paths"][f"/v1/services/{{name}}{path}"]

@@ -257,3 +257,21 @@ def test_steady_harm_meets_the_estimate() -> None:
     estimate = Judge(POLICY, CALM).seconds_to_find(0.1, 100)
     assert estimate is not None
     assert simulated.seconds == pytest.approx(estimate, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "share", "rate", "seconds"),
+    [
+        ({"rule": RollbackRule.OFF}, 1.0, 100.0, None),
+        ({}, 1.0, 0.0, None),
+        ({"rule": RollbackRule.THRESHOLD}, 0.1, 10.0, 5.0),
+        ({"rule": RollbackRule.THRESHOLD}, 0.05, 10.0, None),
+        ({"rule": RollbackRule.THRESHOLD}, 1.0, 1.0, None),
+    ],
+    ids=["off", "no traffic", "enough in the window", "not above the rate", "too few requests"],
+)
+def test_the_estimate_is_that_of_the_configured_rule(
+    fields: dict[str, RollbackRule], share: float, rate: float, seconds: float | None
+) -> None:
+    """What a rule does not look at does not help it."""
+    assert Judge(replace(POLICY, **fields), CALM).seconds_to_find(share, rate) == seconds  # type: ignore[arg-type]
