@@ -175,6 +175,9 @@ class Maker:
             lines = [pick(_VERSIONS, _ODD_VERSIONS) + b" " + pick(_STATUSES, _ODD_STATUSES)]
         count = rand.randint(20, 28) if rand.random() < 0.03 else rand.randint(0, 6)
         lines += [self._field() for _ in range(count)]
+        if rand.random() < 0.1:
+            # An upgrade makes llhttp end the message at its head, whatever frames it.
+            lines += [b"Connection: Upgrade", b"Upgrade: x"]
         if rand.random() < 0.03:
             lines.insert(rand.randint(1, len(lines)), b"L: " + b"l" * rand.randint(1000, 1300))
         return b"\r\n" * (rand.random() < 0.02) + b"\r\n".join([*lines, b"", b""])
