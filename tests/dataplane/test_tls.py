@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import random
 import signal
 import socket
 import ssl
@@ -293,6 +294,46 @@ async def test_plain_http_on_a_tls_port_is_sent_away():
         assert b"HTTP" not in await proxy.talk(GET)
         assert (await ask(proxy)).startswith(b"HTTP/1.1 200 OK")
         assert proxy.fleet.deaths == 0
+
+
+async def test_broken_handshakes_and_records_leave_nothing_behind():
+    """Neither a descriptor nor a claim, whatever was broken; and the worker lives on."""
+    backend = await Backend(answering(OK)).start()
+    chance = random.Random(9110)
+
+    async def break_one(proxy: Proxy, *, is_after_handshake: bool) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = client_tls().wrap_bio(incoming, outgoing, server_hostname="a.test")
+        reader, writer = await proxy.connect()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+        while is_after_handshake:
+            writer.write(outgoing.read())
+            incoming.write(await reader.read(65536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+                tls.write(GET)
+                break
+        data = bytearray(outgoing.read())
+        for _ in range(chance.randint(1, 3)):
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        writer.write(bytes(data[: chance.randint(1, len(data))]) + chance.randbytes(20))
+        writer.write_eof()
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read(-1)
+        writer.close()
+
+    async with running(table_of([backend.port], []), entrances=(tls_entrance(),)) as proxy:
+        assert (await ask(proxy)).startswith(b"HTTP/1.1 200 OK")
+        descriptors = f"/proc/{proxy.fleet.workers_view()[0]['pid']}/fd"
+        before = len(os.listdir(descriptors))
+        async with asyncio.timeout(PATIENCE):
+            for number in range(60):
+                await break_one(proxy, is_after_handshake=number % 2 == 0)
+        await proxy.until(lambda: len(os.listdir(descriptors)) <= before)
+        assert proxy.in_flight() == (0, 0)
+        assert proxy.fleet.deaths == 0
+        assert (await ask(proxy)).startswith(b"HTTP/1.1 200 OK")
 
 
 async def test_a_listener_without_any_certificate_refuses_handshakes():
