@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +116,11 @@ def read_all(tls: ssl.SSLSocket) -> bytes:
     while part := tls.recv(65536):
         parts.append(part)
     return b"".join(parts)
+
+
+def descriptors(proxy: Proxy) -> int:
+    """How many the only worker has open."""
+    return len(list(Path(f"/proc/{proxy.fleet.workers_view()[0]['pid']}/fd").iterdir()))
 
 
 # -- listeners --------------------------------------------------------------------------------
@@ -325,12 +331,11 @@ async def test_broken_handshakes_and_records_leave_nothing_behind():
 
     async with running(table_of([backend.port], []), entrances=(tls_entrance(),)) as proxy:
         assert (await ask(proxy)).startswith(b"HTTP/1.1 200 OK")
-        descriptors = f"/proc/{proxy.fleet.workers_view()[0]['pid']}/fd"
-        before = len(os.listdir(descriptors))
+        before = descriptors(proxy)
         async with asyncio.timeout(PATIENCE):
             for number in range(60):
                 await break_one(proxy, is_after_handshake=number % 2 == 0)
-        await proxy.until(lambda: len(os.listdir(descriptors)) <= before)
+        await proxy.until(lambda: descriptors(proxy) <= before)
         assert proxy.in_flight() == (0, 0)
         assert proxy.fleet.deaths == 0
         assert (await ask(proxy)).startswith(b"HTTP/1.1 200 OK")
