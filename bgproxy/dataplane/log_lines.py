@@ -100,9 +100,9 @@ class JsonFormat:
             self._second = second
             self._time = _utc("%Y-%m-%dT%H:%M:%S", second)
         method, target = head.method, head.target
-        if b"?" in target and not self._with_query:
-            target = target[: target.index(b"?")]
-        if len(target) > _MOST_TARGET or len(method) > _MOST_METHOD:
+        if not self._with_query:
+            target = target.partition(b"?")[0]
+        if len(target) + len(method) > _MOST_TARGET:
             method, target = method[:_MOST_METHOD], target[:_MOST_TARGET]
         if b'"' in target or b"\\" in target:
             target = target.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
