@@ -22,9 +22,10 @@ import h11
 import uvloop
 
 from bgproxy.domain.model import Timeouts
-from tests.dataplane.harness import PATIENCE, Backend, Proxy, read_head, running, table_of
+from tests.dataplane.harness import PATIENCE, Backend, Proxy, read_head, table_of
 from tests.fuzz.heads import Maker
 from tests.wire.test_responses import CHANGED, CUT, REFUSED, UNCHANGED
+from tests.wire.wire import running_quietly
 
 _CLIENTS = 8
 _SOUND = b"HTTP/1.1 200 OK\r\nX-Sound: yes\r\nContent-Length: 2\r\n\r\nok"
@@ -160,7 +161,7 @@ async def fuzz(count: int, seed: int) -> Counter[str]:
     backend = await _backend(answers).start()
     outcomes: Counter[str] = Counter()
     timeouts = Timeouts(response=0.2)
-    async with running(table_of([backend.port], [], timeouts=timeouts)) as proxy:
+    async with running_quietly(table_of([backend.port], [], timeouts=timeouts)) as proxy:
 
         async def client() -> None:
             nonlocal count

@@ -22,10 +22,11 @@ from collections import Counter
 import h11
 import uvloop
 
-from tests.dataplane.harness import PATIENCE, Backend, Proxy, running, table_of
+from tests.dataplane.harness import PATIENCE, Backend, Proxy, table_of
 from tests.fuzz.heads import Maker
 from tests.wire.test_requests import CHANGED, UNCHANGED
 from tests.wire.test_strictness import REFUSED
+from tests.wire.wire import running_quietly
 
 _CLIENTS = 8
 """Streams at once."""
@@ -240,7 +241,7 @@ async def fuzz(count: int, seed: int) -> Counter[str]:
     strict = StrictBackend()
     backend = await strict.backend.start()
     outcomes: Counter[str] = Counter()
-    async with running(table_of([backend.port], [])) as proxy:
+    async with running_quietly(table_of([backend.port], [])) as proxy:
 
         async def client() -> None:
             nonlocal count

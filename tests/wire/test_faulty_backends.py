@@ -30,10 +30,9 @@ from tests.dataplane.harness import (
     backend_route,
     free_port,
     read_head,
-    running,
     table_of,
 )
-from tests.wire.wire import OK, read_to_end, reset, sockets_of, worker_of
+from tests.wire.wire import OK, read_to_end, reset, running_quietly, sockets_of, worker_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -68,7 +67,7 @@ async def proxy() -> AsyncIterator[Proxy]:
     )
     table = dataclasses.replace(table, services=(faulty, neighbour))
     try:
-        async with running(table) as proxy:
+        async with running_quietly(table) as proxy:
             yield proxy
     finally:
         await sound.stop()
