@@ -35,6 +35,7 @@ def deployment(**changes: Any) -> dict[str, Any]:
         "kind": "switch",
         "reason": "",
         "actor": "local",
+        "irreversible": None,
         "outcome": None,
         "safe_to_stop": False,
         "rollback_possible_until": None,

@@ -220,6 +220,15 @@ def test_the_service_must_be_clear(admin: Admin) -> None:
     assert run("status", "nothing", "--admin", admin.url).exit_code == 1
 
 
+def test_irreversible_and_its_force_are_passed_on(admin: Admin) -> None:
+    """What was said to be final at the switch is taken back by force only."""
+    run("switch", "--irreversible", "dropped x", "--wait", "applied", "--admin", admin.url)
+    run("rollback", "--force", "--admin", admin.url)
+    (_, switched), (_, taken_back) = admin.operations.calls
+    assert switched["irreversible"] == "dropped x"
+    assert taken_back["force"] is True
+
+
 @pytest.mark.parametrize(("passed", "status"), [(True, 0), (False, 1)])
 def test_a_plan_switches_nothing_and_ends_as_the_switch_would(
     admin: Admin, passed: bool, status: int

@@ -93,6 +93,7 @@ def test_every_command_and_option_is_documented() -> None:
     help_text = CliRunner().invoke(main, ["switch", "--help"]).stdout
     for flag in (
         "--plan",
+        "--irreversible",
         "--wait",
         "--no-verify",
         "--force",

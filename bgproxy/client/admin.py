@@ -112,11 +112,13 @@ class AdminClient:
         reason: str = "",
         expected_generation: int | None = None,
         release: str | None = None,
+        irreversible: str = "",
         idempotency_key: str | None = None,
     ) -> DeploymentDocument:
         """Move the active pointer, to the idle environment unless `to` names one.
 
-        Blocks until `wait` is reached: ``applied``, ``drained`` or ``finished``.
+        Blocks until `wait` is reached: ``applied``, ``drained`` or ``finished``. `irreversible`
+        says why the release must not be taken back by itself.
         """
         body = {
             "to": to,
@@ -126,6 +128,7 @@ class AdminClient:
             "reason": reason,
             "expected_generation": expected_generation,
             "release": release,
+            "irreversible": irreversible,
         }
         answer = self._change("POST", _path(name, "switch"), body, idempotency_key)
         return cast(DeploymentDocument, answer)
@@ -137,10 +140,16 @@ class AdminClient:
         wait: str = "applied",
         reason: str = "",
         expected_generation: int | None = None,
+        force: bool = False,
         idempotency_key: str | None = None,
     ) -> DeploymentDocument:
-        """Move the active pointer back to the environment that was active before."""
-        body = {"wait": wait, "reason": reason, "expected_generation": expected_generation}
+        """Move the pointer back to the environment before; `force` even if irreversible."""
+        body = {
+            "wait": wait,
+            "reason": reason,
+            "expected_generation": expected_generation,
+            "force": force,
+        }
         answer = self._change("POST", _path(name, "rollback"), body, idempotency_key)
         return cast(DeploymentDocument, answer)
 

@@ -85,6 +85,7 @@ DeploymentDocument = TypedDict(
         "kind": str,
         "reason": str,
         "actor": str,
+        "irreversible": str | None,
         "outcome": str | None,
         "safe_to_stop": bool,
         "rollback_possible_until": str | None,

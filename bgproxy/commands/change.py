@@ -42,6 +42,12 @@ _TAKEN_BACK = frozenset({"rolled_back", "failed"})
     type=click.IntRange(min=1),
     help="Refuse unless this is the current generation.",
 )
+@click.option(
+    "--irreversible",
+    metavar="REASON",
+    default="",
+    help="It must not be taken back, as REASON says: the judge only alerts.",
+)
 @client_command
 def switch(
     session: Session,
@@ -53,6 +59,7 @@ def switch(
     reason: str,
     release: str | None,
     expected: int | None,
+    irreversible: str,
 ) -> None:
     r"""Move all traffic to ENVIRONMENT, or to the idle one.
 
@@ -81,6 +88,7 @@ def switch(
             reason=reason,
             expected_generation=expected,
             release=release,
+            irreversible=irreversible,
             idempotency_key=str(uuid.uuid4()),
         )
 
@@ -105,8 +113,9 @@ def _show_plan(session: Session, plan: PlanDocument) -> None:
     type=click.IntRange(min=1),
     help="Refuse unless this is the current generation.",
 )
+@click.option("--force", is_flag=True, help="Also what was said to be irreversible.")
 @client_command
-def rollback(session: Session, wait: str, reason: str, expected: int | None) -> None:
+def rollback(session: Session, wait: str, reason: str, expected: int | None, force: bool) -> None:
     r"""Take the last switch back, at once and without checks.
 
     \b
@@ -119,7 +128,11 @@ def rollback(session: Session, wait: str, reason: str, expected: int | None) -> 
 
     def change() -> DeploymentDocument:
         return session.client.rollback(
-            name, reason=reason, expected_generation=expected, idempotency_key=str(uuid.uuid4())
+            name,
+            reason=reason,
+            expected_generation=expected,
+            force=force,
+            idempotency_key=str(uuid.uuid4()),
         )
 
     _deploy(session, name, target, wait, change)

@@ -184,6 +184,7 @@ class Api:
             wait=body.wait,
             reason=body.reason,
             release=body.release,
+            irreversible=body.irreversible,
             actor=request[PRINCIPAL].name,
         )
         return _json(*await self._move_pointer(request, body, operation))
@@ -195,6 +196,7 @@ class Api:
             self._operations.rollback,
             request.match_info["name"],
             wait=body.wait,
+            force=body.force,
             reason=body.reason,
             actor=request[PRINCIPAL].name,
         )

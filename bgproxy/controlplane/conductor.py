@@ -107,8 +107,13 @@ class Conductor:
         reason: str,
         actor: str,
         release: str | None = None,
+        irreversible: str = "",
     ) -> Rollout:
-        """A new deployment, pending from now on; the caller has had it admitted."""
+        """A new deployment, pending from now on; the caller has had it admitted.
+
+        Args:
+            irreversible: why it must not be taken back; empty where it may.
+        """
         settings = service.settings.rollback
         is_watched = kind is Kind.SWITCH and settings.rule is not RollbackRule.OFF
         named = service.environment(target).release if release is None else release
@@ -124,6 +129,7 @@ class Conductor:
                 reason=reason,
                 actor=actor,
                 bake=settings.bake if is_watched else 0.0,
+                details={"irreversible": irreversible} if irreversible else {},
             )
         )
         self._next_id += 1
@@ -177,12 +183,14 @@ class Conductor:
         reason: str,
         actor: str,
         expected_generation: int | None = None,
+        force: bool = False,
         only_for: Rollout | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> Rollout:
         """Move the pointer back at once; overtakes whatever is only being prepared.
 
         Args:
+            force: take back what was said to be irreversible, too.
             only_for: refuse unless this is the deployment that would be taken back.
             details: the explanation that is kept with it.
 
@@ -193,7 +201,7 @@ class Conductor:
             if only_for is not None and service.watched is not only_for:
                 raise Refused(409, "nothing-to-roll-back", "The deployment is not watched any more")
             standing = service.standing(self._fleet.ledger)
-            target = admit_rollback(standing, expected_generation=expected_generation)
+            target = admit_rollback(standing, expected_generation=expected_generation, force=force)
             if (overtaken := service.pending) is not None:
                 self._carry_out(service, overtaken, overtaken.happened(Event.OVERTAKEN))
             rollout = self.begin(service, kind, target, reason=reason, actor=actor)

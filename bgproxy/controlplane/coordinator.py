@@ -262,6 +262,7 @@ class Coordinator:
         reason: str = "",
         expected_generation: int | None = None,
         release: str | None = None,
+        irreversible: str = "",
         actor: str,
     ) -> dict[str, Any]:
         """Move the active pointer; returns the DEPLOYMENT when `wait` is reached.
@@ -272,6 +273,7 @@ class Coordinator:
             force: neither health nor checks nor a lock stand in the way.
             wait: ``applied``, ``drained`` or ``finished``.
             release: what the target runs, if it is to be named anew.
+            irreversible: why it must not be taken back; the judge then only alerts.
 
         Raises:
             Refused: see `admit_switch`; or the target is not fit, or the state cannot be written.
@@ -279,32 +281,36 @@ class Coordinator:
         service = self._find(name)
         _check_wait(wait)
         async with service.changing:  # what is admitted must not become another meanwhile
-            rollout = self._begin(service, to, force, expected_generation, release, reason, actor)
+            target = self._admit(service, to, force, expected_generation, release)
+            rollout = self._conductor.begin(
+                service,
+                Kind.SWITCH,
+                target,
+                reason=reason,
+                actor=actor,
+                release=release,
+                irreversible=irreversible,
+            )
         await self._tasks.carry_out(
             self._conductor.switch(service, rollout, verify=verify, force=force), "switch"
         )
         return await self._reached(service, rollout, wait)
 
-    def _begin(
+    def _admit(
         self,
         service: ServiceEntry,
         to: Color | None,
         force: bool,
         expected_generation: int | None,
         release: str | None,
-        reason: str,
-        actor: str,
-    ) -> Rollout:
-        """Have a switch admitted; it is pending from now on."""
+    ) -> Color:
+        """The target of a switch that may begin."""
         standing = service.standing(self._ledger)
         if release is not None and _is_another_release(
             service, to or standing.active.other, release
         ):
             standing = replace(standing, locked={})
-        target = admit_switch(standing, to, force=force, expected_generation=expected_generation)
-        return self._conductor.begin(
-            service, Kind.SWITCH, target, reason=reason, actor=actor, release=release
-        )
+        return admit_switch(standing, to, force=force, expected_generation=expected_generation)
 
     async def rollback(
         self,
@@ -313,9 +319,13 @@ class Coordinator:
         reason: str = "",
         wait: str = "applied",
         expected_generation: int | None = None,
+        force: bool = False,
         actor: str,
     ) -> dict[str, Any]:
         """Move the pointer back to the environment that was active before; verifies nothing.
+
+        Args:
+            force: take back what was said to be irreversible, too.
 
         Raises:
             Refused: see `admit_rollback`; or the state cannot be written.
@@ -329,6 +339,7 @@ class Coordinator:
                 reason=reason,
                 actor=actor,
                 expected_generation=expected_generation,
+                force=force,
             ),
             "rollback",
         )

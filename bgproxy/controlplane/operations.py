@@ -42,6 +42,7 @@ class Operations(Protocol):
         reason: str = "",
         expected_generation: int | None = None,
         release: str | None = None,
+        irreversible: str = "",
         actor: str,
     ) -> dict[str, Any]:
         """Move the active pointer; returns a DEPLOYMENT when `wait` is reached."""
@@ -53,6 +54,7 @@ class Operations(Protocol):
         reason: str = "",
         wait: str = "applied",
         expected_generation: int | None = None,
+        force: bool = False,
         actor: str,
     ) -> dict[str, Any]:
         """Move the pointer back; returns a DEPLOYMENT when `wait` is reached."""

@@ -48,6 +48,7 @@ TITLES: Mapping[str, str] = {
     "nothing-to-roll-back": "There is nothing to roll back to",
     "superseded": "A rollback came first",
     "environment-in-use": "The environment is in use",
+    "irreversible": "The release must not be taken back",
     "locked-after-rollback": "The release was taken back",
     "state-unwritable": "The state cannot be written",
 }

@@ -81,6 +81,9 @@ class SwitchRequest(Request):
     reason: Reason = ""
     expected_generation: Generation | None = None
     release: str | None = Field(None, max_length=200, description="Name what the target runs.")
+    irreversible: str = Field(
+        "", max_length=1000, description="Why it must not be taken back; the judge only alerts."
+    )
 
 
 class RollbackRequest(Request):
@@ -89,6 +92,7 @@ class RollbackRequest(Request):
     reason: Reason = ""
     wait: WaitField = "applied"
     expected_generation: Generation | None = None
+    force: bool = Field(False, description="Take back what was said to be irreversible, too.")
 
 
 class VerifyRequest(Request):
@@ -231,6 +235,7 @@ class DeploymentDocument(_Answer):
     kind: Kind
     reason: str
     actor: str
+    irreversible: str | None = Field(description="Why it must not be taken back.")
     outcome: OutcomeName | None
     safe_to_stop: bool
     rollback_possible_until: Timestamp | None

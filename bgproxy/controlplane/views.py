@@ -158,6 +158,7 @@ def deployment_view(
         "kind": str(deployment.kind),
         "reason": deployment.reason,
         "actor": deployment.actor,
+        "irreversible": deployment.irreversible or None,
         "phase": _shown_phase(deployment.phase),
         "outcome": None if deployment.outcome is None else str(deployment.outcome),
         "safe_to_stop": is_safe_to_stop(deployment, service, ledger),

@@ -100,6 +100,8 @@ class Watch:
             bake.is_considering = False
 
     async def _ask_gate(self, service: ServiceEntry, rollout: Rollout, bake: Bake) -> Gate:
+        if why := rollout.deployment.irreversible:
+            return Gate(False, f"this release must not be taken back: {why}")
         old = service.environment(rollout.deployment.from_color)
         applied_at = rollout.deployment.applied_at or 0.0
         fresh = await self._probes.probe_now(old.entries)

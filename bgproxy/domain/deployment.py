@@ -200,6 +200,11 @@ class Deployment:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def irreversible(self) -> str:
+        """Why it must not be taken back by itself; empty where it may."""
+        return str(self.details.get("irreversible", ""))
+
+    @property
     def outcome(self) -> Outcome | None:
         """How it ended; None while under way."""
         if self.phase is Phase.FINISHED:
@@ -285,13 +290,18 @@ def admit_switch(
     return target
 
 
-def admit_rollback(standing: Standing, *, expected_generation: int | None) -> Color:
+def admit_rollback(
+    standing: Standing, *, expected_generation: int | None, force: bool = False
+) -> Color:
     """The target of a rollback that may begin, whatever else is under way.
 
     A rollback is not rolled back: two people who press the button at once must not flip twice.
 
+    Args:
+        force: take back also what was said to be irreversible.
+
     Raises:
-        Refused: 409, when the generation is another, or there is no way back.
+        Refused: 409, when the generation is another, there is no way back, or it must not be gone.
     """
     _check_generation(standing, expected_generation)
     last = standing.last
@@ -304,6 +314,9 @@ def admit_rollback(standing: Standing, *, expected_generation: int | None) -> Co
     if not standing.is_way_back_intact:
         detail = f"{last.from_color} has other backends than when it was active; use switch."
         raise Refused(409, "nothing-to-roll-back", detail, {"deployment": last.id})
+    if last.irreversible and not force:
+        detail = f"Deployment {last.id} is irreversible ({last.irreversible}); use force."
+        raise Refused(409, "irreversible", detail, {"deployment": last.id})
     return last.from_color
 
 

@@ -68,6 +68,7 @@ async def test_a_switch_passes_everything_on(admin: Admin, http: aiohttp.ClientS
         "reason": "release 2",
         "expected_generation": 1,
         "release": "v2",
+        "irreversible": "dropped a column",
     }
     async with http.post(SWITCH, json=body) as response:
         assert response.status == 200
@@ -284,7 +285,7 @@ async def test_rollback_verify_pause_resume(admin: Admin, http: aiohttp.ClientSe
     """Each reaches its operation with what the body says, in the right units."""
     base = "/v1/services/default"
     for path, body in (
-        ("rollback", {"reason": "errors", "wait": "drained"}),
+        ("rollback", {"reason": "errors", "wait": "drained", "force": True}),
         ("verify", {"environment": "green"}),
         ("pause", {"timeout": "500ms"}),
         ("resume", {}),
@@ -294,6 +295,7 @@ async def test_rollback_verify_pause_resume(admin: Admin, http: aiohttp.ClientSe
     rollback, verify, pause, resume = admin.operations.calls
     assert rollback[1]["reason"] == "errors"
     assert rollback[1]["wait"] == "drained"
+    assert rollback[1]["force"] is True
     assert verify == ("verify", {"color": Color.GREEN, "actor": "local"})
     assert pause == ("pause", {"timeout": 0.5, "actor": "local"})
     assert resume == ("resume", {"actor": "local"})

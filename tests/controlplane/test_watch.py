@@ -241,3 +241,20 @@ async def test_slowness_alerts(tmp_path: Path) -> None:
             bake.judge._is_slow = True
         alerts = [e for e in plane.events.subscribe(after=0)._pending if e.type == "latency"]
         assert len(alerts) == 1
+
+
+async def test_an_irreversible_release_is_held_and_taken_back_by_force_only(tmp_path: Path) -> None:
+    """The judge alerts; so it stays over a restart, and people have the last word."""
+    async with control_plane(tmp_path) as (plane, _, _):
+        done = await switch(plane, irreversible="dropped column x")
+        assert done["irreversible"] == "dropped column x"
+        fail(plane, range(1, 12))
+        event = await plane.event("hold")
+        assert event.data["gate"] == "this release must not be taken back: dropped column x"
+        await plane.restart()
+        with pytest.raises(Refused) as caught:
+            await plane.coordinator.rollback("default", actor="ann")
+        assert caught.value.kind == "irreversible"
+        assert plane.fleet.ledger.pointer(0) == Pointer(2, GREEN)
+        back = await plane.coordinator.rollback("default", actor="ann", force=True)
+        assert (back["to"], back["kind"]) == ("blue", "rollback")

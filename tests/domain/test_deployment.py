@@ -178,6 +178,16 @@ def test_rollback_is_admitted_whatever_is_under_way(
         admit_rollback(standing, expected_generation=1)
 
 
+def test_what_is_irreversible_is_taken_back_by_force_only() -> None:
+    """Whoever said so knew why; the refusal repeats it."""
+    last = replace(BAKING, details={"irreversible": "dropped column x"})
+    standing = Standing(GREEN, 2, last=last)
+    with pytest.raises(Refused, match="dropped column x") as caught:
+        admit_rollback(standing, expected_generation=None)
+    assert caught.value.kind == "irreversible"
+    assert admit_rollback(standing, expected_generation=None, force=True) is BLUE
+
+
 class Histories(RuleBasedStateMachine):
     """One service as the rules of admission and the table allow it, with crashes anywhere.
 
