@@ -540,7 +540,8 @@ class Downstream(ClientConnection):
         self.phase = IDLE
         self.quiet_since = now = self.worker.now
         self.deadline = now + self.route.timeouts.idle
-        self.go_on_reading()
+        if self._stops:
+            self.go_on_reading()
         if self.pending and not self.is_write_paused:
             # On the loop's next turn: a client may send any number of requests at once.
             self.worker.loop.call_soon(self._next)
@@ -558,9 +559,12 @@ class Downstream(ClientConnection):
         environment = self.environment
         route = self.route
         cells[environment.codes + code] += 1
-        cells[self.backend.gauge] -= 1
+        backend = self.backend
+        cells[backend.gauge] -= 1
         environment.time(monotonic() - self.started)
-        self.record_apart(reason)
+        is_late = cells[route.word] >> 8 != self.generation
+        if reason is not None or is_late or route.exclude_paths or backend.failures_in_a_row:
+            self.record_apart(reason)
         if self.worker.log is not None:
             self.worker.log.exchange(self, code, reason)
         if route.queue:
