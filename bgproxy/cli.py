@@ -10,7 +10,18 @@ import click
 
 from bgproxy import __version__
 from bgproxy.client import ProblemError, UnreachableError
-from bgproxy.commands import change, look, maintenance, preview, serve, simulate, text, tools, watch
+from bgproxy.commands import (
+    change,
+    drill,
+    look,
+    maintenance,
+    preview,
+    serve,
+    simulate,
+    text,
+    tools,
+    watch,
+)
 from bgproxy.commands.session import shared_options
 from bgproxy.errors import BgproxyError, ConfigError
 
@@ -66,6 +77,7 @@ for command in (
     change.switch,
     change.rollback,
     change.verify,
+    drill.drill,
     change.pause,
     change.resume,
     change.backends,

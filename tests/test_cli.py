@@ -10,12 +10,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
 
 from bgproxy import __version__
 from bgproxy.cli import main
+from bgproxy.commands import drill as drill_command
 from bgproxy.config.settings import Role
 from bgproxy.domain.model import Color
 from bgproxy.errors import Refused
@@ -26,6 +28,7 @@ CLIENT_COMMANDS = (
     "switch",
     "rollback",
     "verify",
+    "drill",
     "pause",
     "resume",
     "history",
@@ -218,6 +221,44 @@ def test_the_service_must_be_clear(admin: Admin) -> None:
     admin.operations.names = ["shop", "default"]
     assert run("history", "--admin", admin.url).exit_code == 0
     assert run("status", "nothing", "--admin", admin.url).exit_code == 1
+
+
+def test_a_drill_goes_there_and_back(admin: Admin) -> None:
+    """Each once, for that reason, and only as long as nobody else moves the pointer."""
+    result = run("drill", "--stay", "0s", "--admin", admin.url)
+    assert result.exit_code == 0, result.output
+    (_, there), (_, back) = admin.operations.calls
+    assert (there["to"], there["reason"], there["expected_generation"]) == (Color.GREEN, "drill", 1)
+    assert (back["reason"], back["expected_generation"]) == ("drill", 2)
+    assert "▲ green was live, ● blue is again" in result.stdout
+    assert "meanwhile 0 requests, 0 errors" in result.stdout
+    admin.operations.active = "blue"
+    document = json.loads(run("drill", "--stay", "0s", "--json", "--admin", admin.url).stdout)
+    assert (document["there"]["to"], document["back"]["to"]) == ("green", "blue")
+
+
+def test_a_drill_needs_a_steady_service(admin: Admin) -> None:
+    """It must not end somebody's bake; and it says what it takes."""
+    admin.operations.phase = "baking"
+    result = run("drill", "--admin", admin.url)
+    assert result.exit_code == 1
+    assert "a drill needs it steady" in result.stderr
+    assert admin.operations.calls == []
+    assert run("drill", "--stay", "5", "--admin", admin.url).exit_code == 2
+
+
+def test_a_drill_that_is_interrupted_goes_back(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody meant the other side to stay live."""
+
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(drill_command, "time", SimpleNamespace(sleep=interrupt, monotonic=float))
+    result = run("drill", "--admin", admin.url)
+    assert "going back now" in result.stderr
+    assert [what for what, _ in admin.operations.calls] == ["switch", "rollback"]
 
 
 def test_irreversible_and_its_force_are_passed_on(admin: Admin) -> None:
