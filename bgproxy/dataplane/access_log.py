@@ -23,7 +23,7 @@ from bgproxy.protocol.head import RequestHead
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.connection import ClientConnection
-    from bgproxy.dataplane.downstream import Downstream
+    from bgproxy.dataplane.exchange import Exchange
     from bgproxy.dataplane.routes import BackendState, EnvironmentState, Route
     from bgproxy.dataplane.worker import Worker
 
@@ -59,7 +59,7 @@ class RequestLog:
         self._places: dict[_Where, bytes] = {}
         self._nowhere = self._format.place(Place())
 
-    def exchange(self, client: Downstream, status: int, reason: Reason | None) -> None:
+    def exchange(self, client: Exchange, status: int, reason: Reason | None) -> None:
         """A claimed exchange has ended; what did not simply succeed is written in any case."""
         if reason is None and self._sample < 1.0 and random() >= self._sample:
             return
@@ -68,7 +68,7 @@ class RequestLog:
         self.ended(client, status, reason, client.taken_bytes, bytes_out)
 
     def ended(
-        self, client: Downstream, status: int, reason: Reason | None, bytes_in: int, bytes_out: int
+        self, client: Exchange, status: int, reason: Reason | None, bytes_in: int, bytes_out: int
     ) -> None:
         """An exchange has ended whose bytes are known.
 
@@ -116,14 +116,14 @@ class RequestLog:
             )
         self._pending.clear()
 
-    def unclaimed(self, client: Downstream, status: int, outcome: str) -> None:
+    def unclaimed(self, client: Exchange, status: int, outcome: str) -> None:
         """A request is over that waited in vain for its environment."""
         place = self._format.place(Place(client.route.name, client.environment.color.value))
         duration = monotonic() - client.started
         self._write(client, place, (status, outcome.encode(), duration, 0, 0))
 
     def refused(
-        self, client: Downstream, status: int, outcome: str, route: Route | None = None
+        self, client: Exchange, status: int, outcome: str, route: Route | None = None
     ) -> None:
         """A request was answered that no environment saw, and perhaps no service."""
         if not client.method:
@@ -170,7 +170,7 @@ class RequestLog:
             self._places[where] = place
         return place
 
-    def _write(self, client: Downstream, place: bytes, result: Result) -> None:
+    def _write(self, client: Exchange, place: bytes, result: Result) -> None:
         at = client.started + client.worker.epoch_offset
         address = client.origin.encode("latin-1")
         line = self._format.line(

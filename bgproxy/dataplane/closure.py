@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from bgproxy.dataplane import failing
 
 if TYPE_CHECKING:
-    from bgproxy.dataplane.downstream import Downstream
+    from bgproxy.dataplane.exchange import Exchange
     from bgproxy.domain.maintenance import Gate
 
 _COME_BACK_SECONDS = 60
 
 
-def turn_away(client: Downstream, gate: Gate) -> bool:
+def turn_away(client: Exchange, gate: Gate) -> bool:
     """Refuse a request unless the gate lets it in; returns whether it was refused."""
     if gate.lets_in(client.origin, client.head.target):
         return False

@@ -15,17 +15,17 @@ from bgproxy.dataplane.upstream import Upstream
 from bgproxy.domain.outcome import Reason
 
 if TYPE_CHECKING:
-    from bgproxy.dataplane.downstream import Downstream
+    from bgproxy.dataplane.exchange import Exchange
     from bgproxy.dataplane.routes import BackendState, Route
     from bgproxy.dataplane.worker import Worker
 
 
-def connect(client: Downstream) -> None:
+def connect(client: Exchange) -> None:
     """Open a connection to the claimed backend and send the request there."""
     client.worker.start(_connect(client))
 
 
-async def _connect(client: Downstream) -> None:
+async def _connect(client: Exchange) -> None:
     while True:
         backend = client.backend
         try:

@@ -11,7 +11,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from bgproxy.dataplane import connecting, failing, pieces, waiting
+from bgproxy.dataplane import failing, pieces, waiting
 from bgproxy.dataplane.closure import turn_away
 from bgproxy.dataplane.connection import (
     CLOSED,
@@ -22,92 +22,50 @@ from bgproxy.dataplane.connection import (
     STOP_PENDING,
     TUNNEL,
     WAITING,
-    ClientConnection,
 )
+from bgproxy.dataplane.exchange import HALF_CLOSED_SECONDS, IDEMPOTENT, Exchange
 from bgproxy.dataplane.preview import admit
-from bgproxy.domain.outcome import Reason, is_failure, reason_of_status
+from bgproxy.domain.outcome import Reason, reason_of_status
 from bgproxy.errors import BadRequest
 from bgproxy.protocol.chunked import ChunkedReader
 from bgproxy.protocol.forwarding import (
     field_value,
-    first_untrusted,
     forwarded_lines,
     kept_request_id,
-    list_members,
     without,
 )
 from bgproxy.protocol.head import UNTIL_CLOSE, RequestHead, ResponseHead, read_request_head
 from bgproxy.protocol.last_hop import is_last_hop
-from bgproxy.state import ledger
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.preview_keys import PreviewKeys
     from bgproxy.dataplane.routes import (
-        BackendState,
-        EnvironmentState,
         Route,
-        Routes,
-        RoutesApart,
     )
-    from bgproxy.dataplane.tunnel import Tunnel
     from bgproxy.dataplane.upstream import Upstream
     from bgproxy.dataplane.worker import Worker
 
-_MOST_BACKENDS = 3
-_HALF_CLOSED_SECONDS = 1.0
 _CLIENT_GONE = 499
 _HSTS = b"strict-transport-security"
-_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 
 
-class Downstream(ClientConnection):
+class Downstream(Exchange):
     """One client connection and the exchange that it carries."""
 
     __slots__ = (
         "_forwarded",
         "_forwarded_host",
         "_partial",
-        "backend",
-        "body",
-        "body_left",
         "body_mark",
-        "environment",
-        "generation",
-        "head",
         "is_kept_alive",
-        "may_be_repeated",
-        "method",
-        "number",
-        "route",
-        "routes",
-        "started",
-        "status",
         "takes_answer_as_is",
-        "tried",
-        "tunnel",
     )
-
-    head: RequestHead
-    route: Route
-    environment: EnvironmentState
-    backend: BackendState
-    generation: int
 
     def __init__(self, worker: Worker, scheme: bytes = b"http", client: str = "") -> None:
         super().__init__(worker, scheme, client)
-        self.routes: Routes | RoutesApart = worker.routes
         self.takes_answer_as_is = True
-        self.method = b""
-        self.status = 0
-        self.number = 0
-        self.started = 0.0
-        self.body_left = 0
         self.body_mark = 0
-        self.body: ChunkedReader | None = None
         self.is_kept_alive = True
-        self.may_be_repeated = False
-        self.tried: tuple[BackendState, ...] = ()
-        self.tunnel: Tunnel | None = None
         self._partial = b""
         self._forwarded = b""
         self._forwarded_host: bytes | None = None
@@ -143,7 +101,7 @@ class Downstream(ClientConnection):
         if self.phase in (LINGER, CLOSED):
             return False
         # A client that is gone looks the same until something is sent to it.
-        self.deadline = min(self.deadline, self.worker.now + _HALF_CLOSED_SECONDS)
+        self.deadline = min(self.deadline, self.worker.now + HALF_CLOSED_SECONDS)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -218,44 +176,6 @@ class Downstream(ClientConnection):
 
     # -- what others ask --------------------------------------------------------------------------
 
-    @property
-    def is_claimed(self) -> bool:
-        """Whether an exchange is counted in somewhere."""
-        return self.phase in (CONNECTING, EXCHANGE, TUNNEL)
-
-    def may_become(self, protocol: bytes) -> bool:
-        """Whether the backend may answer that it speaks this protocol now (RFC 9110 section 7.8).
-
-        It must have been asked for, and the request must be over: its body is HTTP still.
-        """
-        asked_for = list_members((self.head.extras or {}).get(b"upgrade", b""))
-        return protocol.lower() in asked_for and not self.body_left
-
-    @property
-    def request_id(self) -> str:
-        """The X-Request-Id of the present exchange, the client's or ours."""
-        own = kept_request_id(self.head.extras)
-        return (own or b"%b%x" % (self.worker.request_prefix, self.number)).decode("latin-1")
-
-    @property
-    def origin(self) -> str:
-        """The address of who asks: where a trusted proxy does, the one it speaks for."""
-        if self.is_trusted and self.head.extras is not None:
-            return first_untrusted(self.head.extras, self.worker.routes.trusts) or self.client
-        return self.client
-
-    @property
-    def taken_bytes(self) -> int:
-        """How much of the present request's body was passed on, the framing of chunks apart."""
-        length = self.head.length
-        if length >= 0:
-            return length - self.body_left
-        return 0 if self.body is None else self.body.payload_bytes
-
-    def is_connecting_to(self, backend: BackendState) -> bool:
-        """Whether this still waits for a connection to that backend."""
-        return self.phase == CONNECTING and self.backend is backend
-
     def is_quiet(self, now: float, seconds: float) -> bool:
         """Whether nothing has come in on this idle connection for so long."""
         return not self._partial and not self.pending and now - self.quiet_since >= seconds
@@ -329,62 +249,6 @@ class Downstream(ClientConnection):
         """Deal with a request to a service that has a preview; False if it is for the public."""
         return admit(self, keys)
 
-    def claim(self) -> None:
-        """Read the pointer, pick a backend, count in: one step with nothing awaited inside.
-
-        Why that makes a drain certain stands in `bgproxy.state.ledger`, "Claims and drain".
-        """
-        cells = self.worker.cells
-        route = self.route
-        word = cells[route.word]
-        self.environment = environment = route.environments[(word & 0xFF) - 1]
-        backend = environment.choose(cells, route.limits.max_in_flight)
-        if backend is None:
-            waiting.queue(self)
-            return
-        cells[backend.gauge] += 1
-        self.backend = backend
-        self.generation = word >> 8
-        if not self.send_on_idle():
-            self.tried = ()
-            self.connect()
-
-    def connect(self) -> None:
-        """Open a connection to the claimed backend; `send` follows, or a failure."""
-        self.phase = CONNECTING
-        # What is left of the head's or the idle time must not end this: connecting has its own.
-        self.deadline = self.worker.now + _HALF_CLOSED_SECONDS if self.is_client_done else inf
-        connecting.connect(self)
-
-    def claim_another(self) -> bool:
-        """Move the claim to a backend that was not tried yet; False when there is none.
-
-        The new gauge is raised before the old one is lowered, so that the environment's sum
-        never looks drained in between.
-        """
-        self.tried += (self.backend,)
-        cells = self.worker.cells
-        if len(self.tried) >= _MOST_BACKENDS:
-            return False
-        limit = self.route.limits.max_in_flight
-        backend = self.environment.choose(cells, limit, self.tried)
-        if backend is None:
-            return False
-        cells[backend.gauge] += 1
-        cells[self.backend.gauge] -= 1
-        self.backend = backend
-        return True
-
-    def send_on_idle(self) -> bool:
-        """Send on a connection that rests in the claimed backend's pool; False if none does."""
-        idle = self.backend.idle
-        while idle:
-            upstream = idle.pop()
-            if upstream.is_usable(may_fail=self.method in _IDEMPOTENT and not self.body_left):
-                self.send(upstream)
-                return True
-        return False
-
     def send(self, upstream: Upstream) -> None:
         """Put the request on a backend connection; body bytes that are here go along."""
         worker = self.worker
@@ -415,8 +279,8 @@ class Downstream(ClientConnection):
                 upstream.expect_early_answer()
             self.go_on_reading(STOP_PENDING)
         else:
-            self.may_be_repeated = self.method in _IDEMPOTENT
-            patience = _HALF_CLOSED_SECONDS if self.is_client_done else timeouts.response
+            self.may_be_repeated = self.method in IDEMPOTENT
+            patience = HALF_CLOSED_SECONDS if self.is_client_done else timeouts.response
             self.deadline = worker.now + patience
 
     def _remember_forwarding(self, head: RequestHead) -> None:
@@ -552,47 +416,3 @@ class Downstream(ClientConnection):
             data, self.pending = bytes(self.pending), b""
             self.go_on_reading(STOP_PENDING)
             self._read(data)
-
-    def record(self, code: int, reason: Reason | None) -> None:
-        """Count how a claimed exchange ended, and release its claim."""
-        cells = self.worker.cells
-        environment = self.environment
-        route = self.route
-        cells[environment.codes + code] += 1
-        backend = self.backend
-        cells[backend.gauge] -= 1
-        environment.time(monotonic() - self.started)
-        is_late = cells[route.word] >> 8 != self.generation
-        if reason is not None or is_late or route.exclude_paths or backend.failures_in_a_row:
-            self.record_apart(reason)
-        if self.worker.log is not None:
-            self.worker.log.exchange(self, code, reason)
-        if route.queue:
-            waiting.admit(route, self.worker)
-
-    def record_apart(self, reason: Reason | None) -> None:
-        """Count a reason, and what the judge must not see: late exchanges, excluded paths."""
-        cells = self.worker.cells
-        route = self.route
-        if reason is not None:
-            cells[self.environment.reasons + reason] += 1
-            if is_failure(reason) and self.environment.is_judged:
-                cells[self.backend.gauge + ledger.BACKEND_FAILURES] += 1
-                self.environment.note_failure(self.backend, self.worker.now)
-                self.worker.report_failure(self, reason)
-            if not is_failure(reason):
-                return  # the judge leaves these out already, late or not
-        elif self.backend.failures_in_a_row:
-            self.backend.failures_in_a_row = self.backend.ejections = 0
-        if cells[route.word] >> 8 != self.generation:
-            offset = ledger.LATE
-        elif route.exclude_paths and self.head.target.startswith(route.exclude_paths):
-            offset = ledger.EXCLUDED
-        else:
-            if reason is not None:
-                slot = self.worker.ledger.client_slot(self.origin)
-                self.environment.count_client(cells, slot)
-            return
-        self.environment.count(cells, offset)
-        if reason is not None:
-            self.environment.count(cells, offset + 1)

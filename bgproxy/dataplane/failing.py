@@ -13,7 +13,7 @@ from bgproxy.protocol.last_hop import last_hop_answer
 from bgproxy.state import ledger
 
 if TYPE_CHECKING:
-    from bgproxy.dataplane.downstream import Downstream
+    from bgproxy.dataplane.exchange import Exchange
     from bgproxy.dataplane.routes import Route
 
 _STATUS_OF = {
@@ -26,7 +26,7 @@ _STATUS_OF = {
 
 
 def refuse(
-    client: Downstream,
+    client: Exchange,
     status: int,
     reason: str,
     detail: str,
@@ -46,7 +46,7 @@ def refuse(
     _answer(client, status, reason, detail, route, retry_after, fields)
 
 
-def note_refused(client: Downstream, status: int, reason: str, route: Route | None = None) -> None:
+def note_refused(client: Exchange, status: int, reason: str, route: Route | None = None) -> None:
     """Count and write down an answer of our own to a request that no environment saw."""
     worker = client.worker
     worker.count_refused(status)
@@ -54,7 +54,7 @@ def note_refused(client: Downstream, status: int, reason: str, route: Route | No
         worker.log.refused(client, status, reason, route)
 
 
-def answer_as_last(client: Downstream, sent: bytes) -> None:
+def answer_as_last(client: Exchange, sent: bytes) -> None:
     """Answer a request that may be forwarded no further, and close.
 
     Args:
@@ -65,7 +65,7 @@ def answer_as_last(client: Downstream, sent: bytes) -> None:
     client.end(is_sending=client.body_left != 0)
 
 
-def refuse_waiting(client: Downstream, reason: Reason, detail: str, word: str = "") -> None:
+def refuse_waiting(client: Exchange, reason: Reason, detail: str, word: str = "") -> None:
     """Answer 503 to a request that its environment has no room for, and close.
 
     Args:
@@ -80,7 +80,7 @@ def refuse_waiting(client: Downstream, reason: Reason, detail: str, word: str = 
     _answer(client, 503, word, detail, client.route, 1, fields)
 
 
-def fail_client(client: Downstream, reason: Reason, error: BadRequest) -> None:
+def fail_client(client: Exchange, reason: Reason, error: BadRequest) -> None:
     """The client's fault ends a claimed exchange."""
     client.record(client.status or error.status, reason)
     give_up_upstream(client)
@@ -91,7 +91,7 @@ def fail_client(client: Downstream, reason: Reason, error: BadRequest) -> None:
         _answer(client, error.status, error.reason, error.detail, client.route, fields=fields)
 
 
-def fail(client: Downstream, reason: Reason, detail: str) -> None:
+def fail(client: Exchange, reason: Reason, detail: str) -> None:
     """The backend's fault, or the proxy's, ends a claimed exchange.
 
     Before the answer began the client gets 502, 503 or 504; afterwards its connection is cut.
@@ -108,7 +108,7 @@ def fail(client: Downstream, reason: Reason, detail: str) -> None:
 
 
 def _answer(
-    client: Downstream,
+    client: Exchange,
     status: int,
     reason: str,
     detail: str,
@@ -131,14 +131,14 @@ def _answer(
     )
 
 
-def give_up_upstream(client: Downstream) -> None:
+def give_up_upstream(client: Exchange) -> None:
     """Drop the backend connection, which is in an unknown state."""
     upstream, client.upstream = client.upstream, None
     if upstream is not None:
         upstream.close()
 
 
-def upstream_lost(client: Downstream, *, was_reused: bool, is_silent: bool) -> None:
+def upstream_lost(client: Exchange, *, was_reused: bool, is_silent: bool) -> None:
     """The backend closed before its answer was whole.
 
     A request goes out once more only if it cannot have been executed, or may be twice: the
@@ -158,7 +158,7 @@ def upstream_lost(client: Downstream, *, was_reused: bool, is_silent: bool) -> N
         fail(client, Reason.RESET, "the backend closed before it answered")
 
 
-def drain(client: Downstream) -> None:
+def drain(client: Exchange) -> None:
     """The time of what began on the old environment is over: close what this carries."""
     if client.phase == TUNNEL:
         assert client.tunnel is not None

@@ -27,7 +27,7 @@ from bgproxy.state import ledger
 from bgproxy.state.table import BackendRoute, RoutingTable, ServiceRoute
 
 if TYPE_CHECKING:
-    from bgproxy.dataplane.downstream import Downstream
+    from bgproxy.dataplane.exchange import Exchange
     from bgproxy.dataplane.upstream import Upstream
 
 _EJECT_AFTER = 5
@@ -289,8 +289,8 @@ class Route:
             PreviewState(service.slot, Color.BLUE, worker),
             PreviewState(service.slot, Color.GREEN, worker),
         )
-        self.held: deque[Downstream] = deque()
-        self.queue: deque[Downstream] = deque()
+        self.held: deque[Exchange] = deque()
+        self.queue: deque[Exchange] = deque()
         self.held_until = 0.0
         self.upstream_tls = UpstreamTls()
 
@@ -360,14 +360,14 @@ class Routes:
         """Every service of the present table."""
         return list(self._services.values())
 
-    def apply(self, table: RoutingTable) -> list[Downstream]:
+    def apply(self, table: RoutingTable) -> list[Exchange]:
         """Merge a table in.
 
         Returns:
             Requests that waited for a service which is gone.
         """
         self._merge_backends(table)
-        orphans: list[Downstream] = []
+        orphans: list[Exchange] = []
         services: dict[int, Route] = {}
         for service in table.services:
             route = self._services.pop(service.slot, None)

@@ -14,12 +14,12 @@ from bgproxy.dataplane.connection import WAITING
 from bgproxy.domain.outcome import Reason
 
 if TYPE_CHECKING:
-    from bgproxy.dataplane.downstream import Downstream
+    from bgproxy.dataplane.exchange import Exchange
     from bgproxy.dataplane.routes import EnvironmentState, Route
     from bgproxy.dataplane.worker import Worker
 
 
-def hold(client: Downstream) -> None:
+def hold(client: Exchange) -> None:
     """Hold a request while its service is paused."""
     route = client.route
     client.environment = _active(client)
@@ -47,7 +47,7 @@ def go_through(route: Route) -> None:
         client.claim()
 
 
-def queue(client: Downstream) -> None:
+def queue(client: Exchange) -> None:
     """Queue a request for which no backend has room."""
     route = client.route
     if not client.environment.backends:
@@ -75,19 +75,19 @@ def _admit(route: Route) -> None:
         route.queue.popleft().claim()
 
 
-def expire(client: Downstream) -> None:
+def expire(client: Exchange) -> None:
     """A queued request has waited long enough."""
     leave(client)
     failing.refuse_waiting(client, Reason.OVERLOADED, "no backend had room in time")
 
 
-def leave(client: Downstream) -> None:
+def leave(client: Exchange) -> None:
     """Take a request out of whatever it waits in."""
     for line in (client.route.held, client.route.queue):
         if client in line:
             line.remove(client)
 
 
-def _active(client: Downstream) -> EnvironmentState:
+def _active(client: Exchange) -> EnvironmentState:
     word = client.worker.cells[client.route.word]
     return client.route.environments[(word & 0xFF) - 1]

@@ -42,6 +42,7 @@ from bgproxy.state.table import RoutingTable
 if TYPE_CHECKING:
     from bgproxy.dataplane.connection import ClientConnection
     from bgproxy.dataplane.entrance import ProxyArrival, TlsArrival
+    from bgproxy.dataplane.exchange import Exchange
     from bgproxy.dataplane.upstream import Upstream
     from bgproxy.domain.access_log import AccessLog
     from bgproxy.domain.outcome import Reason
@@ -147,9 +148,9 @@ class Worker:
         if self.log is not None:
             self.log.turned_away(client, 503, "too_many_connections")
 
-    def farewell(self, client: Downstream) -> None:
+    def farewell(self, client: Exchange) -> None:
         """A client connection is gone."""
-        self.connections.discard(client)
+        self.connections.discard(cast("Downstream", client))
         count = self._per_client.get(client.client, 0) - 1
         if count > 0:
             self._per_client[client.client] = count
@@ -168,7 +169,7 @@ class Worker:
         """Tell the supervisor that a backend did not take a connection."""
         self._say(channel.BackendTrouble(backend.slot, reason))
 
-    def report_failure(self, client: Downstream, reason: Reason) -> None:
+    def report_failure(self, client: Exchange, reason: Reason) -> None:
         """Send the supervisor a sample of a failed exchange, a few per tick at most."""
         if self._samples >= _SAMPLES_PER_TICK:
             return
