@@ -9,8 +9,10 @@ from bgproxy.protocol.forwarding import (
     HOP_BY_HOP,
     field_value,
     field_values,
+    first_untrusted,
     forwarded_lines,
     is_set_aside,
+    kept_request_id,
     list_members,
     shadowed_name,
     without,
@@ -150,3 +152,49 @@ def test_without_keeps_the_first_line() -> None:
     """It is no field, whatever it looks like."""
     kept = without([b"a: b", b"A: c", b"B: d"], {b"a"})
     assert kept == [b"a: b", b"B: d"]
+
+
+@pytest.mark.parametrize(
+    ("value", "client"),
+    [
+        (b"1.1.1.1", "1.1.1.1"),
+        (b"1.1.1.1, 10.0.0.1, 10.0.0.2", "1.1.1.1"),
+        (b"6.6.6.6, 1.1.1.1,10.0.0.1", "1.1.1.1"),
+        (b"2001:db8::1, 10.0.0.1", "2001:db8::1"),
+        (b"10.0.0.1, 10.0.0.2", None),
+        (b"1.1.1.1, nonsense", None),
+        (b"1.1.1.1:80, 10.0.0.1", None),
+        (b"\xe9", None),
+        (b"", None),
+    ],
+)
+def test_client_is_the_last_address_that_no_balancer_of_ours_has(value: bytes, client) -> None:
+    """What stands further left is the client's own claim."""
+    extras = {b"x-forwarded-for": value}
+    assert first_untrusted(extras, lambda address: address.startswith("10.")) == client
+
+
+def test_who_sends_no_chain_speaks_for_nobody() -> None:
+    """Then the peer is the client."""
+    assert first_untrusted(None, bool) is None
+    assert first_untrusted({b"x-real-ip": b"1.1.1.1"}, bool) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "is_kept"),
+    [
+        (b"8e6b1c3a-2f0e", True),
+        (b"Root=1-67891233:abc/+=@~._", True),
+        (b"a" * 128, True),
+        (b"a" * 129, False),
+        (b"", False),
+        (b"a b", False),
+        (b"a, b", False),
+        (b'a"', False),
+        (b"\xe9", False),
+    ],
+)
+def test_request_id_is_kept_if_it_can_do_no_harm(value: bytes, is_kept: bool) -> None:
+    """Neither in a log line nor in a query."""
+    assert kept_request_id({b"x-request-id": value}) == (value if is_kept else None)
+    assert kept_request_id(None) is None

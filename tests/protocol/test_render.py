@@ -81,6 +81,16 @@ def test_details_cannot_break_out() -> None:
             assert "<script>" not in body
 
 
+def test_own_page_is_filled_in_for_browsers_alone() -> None:
+    """Placeholders become text, never markup; programs get what programs read."""
+    page = b"<p>{{status}} {{ title }} {{detail}} {{reason}} {{other}}</p>"
+    _, fields, body = answer(503, "paused", "<b>{{status}}", accept=b"text/html", page=page)
+    assert body == "<p>503 Service Unavailable &lt;b&gt;{{status}} paused {{other}}</p>"
+    assert fields["Content-Type"] == "text/html; charset=utf-8"
+    assert "<p>" not in answer(503, accept=b"application/json", page=page)[2]
+    assert "<p>" not in answer(503, page=page)[2]
+
+
 def test_connection_is_closed_where_told() -> None:
     """Otherwise it is kept."""
     assert "Connection" not in answer(keep_alive=True)[1]
