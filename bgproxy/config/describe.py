@@ -214,12 +214,14 @@ def _rollback(policy: RollbackPolicy) -> str:
         return "never by itself"
     act = "reported" if policy.mode is RollbackMode.WATCH else "taken back"
     watch = f"watched for {format_duration(policy.bake)}, {act} "
+    names = _listed((signal.name for signal in policy.signals), "")
+    signals = f"when {names} says so, or " if names else ""
     if policy.rule is RollbackRule.THRESHOLD:
         return (
-            f"{watch}when more than {format_share(policy.max_error_rate)} of at least "
+            f"{watch}{signals}when more than {format_share(policy.max_error_rate)} of at least "
             f"{policy.min_requests} requests fail within {format_duration(policy.window)}"
         )
     return (
-        f"{watch}when it fails clearly more often than the old environment did "
+        f"{watch}{signals}when it fails clearly more often than the old environment did "
         f"(by {format_share(policy.harm_points)}, or {policy.harm_odds:g} times the odds)"
     )

@@ -23,6 +23,7 @@ from bgproxy.config.readers import (
     Text,
 )
 from bgproxy.config.sections import Many, Pairs, Section, key
+from bgproxy.config.signal_schema import SignalSection
 from bgproxy.config.tls_schema import HstsValue, UpstreamTlsSection
 from bgproxy.config.web_readers import (
     BackendUrl,
@@ -277,10 +278,14 @@ class RollbackSection(Section):
         "What slower answers than the old environment's do: `alert`, `rollback`, or nothing "
         "(`off`).",
     )
+    signals: tuple[SignalSection, ...] = key(
+        _ROLLBACK.signals, "Numbers that others know, polled while a release bakes."
+    )
 
     def build(self) -> RollbackPolicy:
         """The domain's value."""
-        return RollbackPolicy(**self.values())
+        signals = tuple(signal.build() for signal in self.signals)
+        return RollbackPolicy(**self.values() | {"signals": signals})
 
 
 class ServiceSection(Section):

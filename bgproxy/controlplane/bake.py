@@ -19,6 +19,7 @@ from bgproxy.domain.clients import CLIENT_SLOTS, counted_failures
 from bgproxy.domain.model import COLORS, Color
 from bgproxy.domain.outcome import Reason, Side
 from bgproxy.domain.rollback import Judge, Verdict
+from bgproxy.domain.signals import SignalWatch
 from bgproxy.state.ledger import DURATION_BOUNDS, Ledger, SeriesTotals
 
 _log = structlog.get_logger("bgproxy.bake")
@@ -142,6 +143,7 @@ class Sampler:
 
     def leave(self, service_slot: int, bake: Bake) -> None:
         """Feed a bake no more."""
+        bake.has_ended.set()
         if self._bakes.get(service_slot) is bake:
             del self._bakes[service_slot]
 
@@ -223,6 +225,10 @@ class Bake:
         """Whether people were told already what the judge would do (mode ``watch``)."""
         self.has_alerted = False
         """Whether people were told already that the release is slow."""
+        self.has_ended = asyncio.Event()
+        """Set once nothing feeds it any more."""
+        self.signals: list[SignalWatch] = []
+        """What others say about the release; polled elsewhere."""
         self._on_harm = on_harm
         self._on_end = on_end
         self._on_progress = on_progress
@@ -249,6 +255,7 @@ class Bake:
             slow=slow_in(tally, self.judge.baseline, DURATION_BOUNDS),
             failed_probes=min((entry.health.failures for entry in entries), default=0),
         )
+        verdict = verdict or self._signalled(elapsed)
         self._keep_point(elapsed, tally)
         if self._seconds_seen % 5 == 0:
             self._on_progress(self)
@@ -256,6 +263,19 @@ class Bake:
             self._on_harm(self, verdict)
         elif elapsed >= self.seconds and not self.is_considering:
             self._on_end(self)
+
+    def _signalled(self, elapsed: float) -> Verdict | None:
+        """The finding of a signal, where there is one."""
+        if elapsed <= self.judge.grace:
+            return None
+        findings = (signal.finding for signal in self.signals)
+        return next((Verdict("signal", finding) for finding in findings if finding), None)
+
+    def hold(self) -> None:
+        """The gate said no: harm must be found anew, by the judge as by signals."""
+        self.judge.hold()
+        for signal in self.signals:
+            signal.clear()
 
     def _keep_point(self, elapsed: float, tally: Tally) -> None:
         """A point of the series that explains; when there are too many, every other one goes."""

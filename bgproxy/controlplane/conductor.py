@@ -24,6 +24,7 @@ from bgproxy.controlplane.hooks import HookRunner
 from bgproxy.controlplane.inventory import Inventory
 from bgproxy.controlplane.preparation import Preparation
 from bgproxy.controlplane.rollout import Rollout
+from bgproxy.controlplane.signals import SignalPoller
 from bgproxy.controlplane.tasks import Tasks
 from bgproxy.controlplane.verify import Verifier
 from bgproxy.controlplane.watch import Watch
@@ -85,6 +86,7 @@ class Conductor:
             self.verifier,
             self._hooks,
         )
+        self._signals = SignalPoller(tasks)
         self._watch = Watch(
             events, inventory.probes, self.verifier, tasks, self._end_bake, self._take_back
         )
@@ -97,6 +99,7 @@ class Conductor:
         """Send nothing any more; the tasks have ended."""
         await self.verifier.close()
         await self._caller.close()
+        await self._signals.close()
 
     def begin(
         self,
@@ -331,6 +334,7 @@ class Conductor:
                 case Effect.START_BAKE if rollout.phase.is_baking:
                     rollout.bake = self._watch.begin(service, rollout, self._fleet.ledger)
                     self._sampler.watch(service.slot, rollout.bake)
+                    self._signals.begin(rollout.bake)
                 case Effect.RECORD:
                     self._journal.write_later(SaveDeployment(rollout.deployment))
         if rollout.phase.is_over:

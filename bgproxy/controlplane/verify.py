@@ -11,12 +11,11 @@ from typing import Any
 from bgproxy.controlplane.calls import Caller
 from bgproxy.controlplane.entries import BackendEntry, EnvironmentEntry, ServiceEntry
 from bgproxy.controlplane.exchange import Answer, Exchanger, NoAnswerError
+from bgproxy.controlplane.json_path import ABSENT, find
 from bgproxy.controlplane.probes import show_status
 from bgproxy.domain.model import Expectation, HttpCheck
 
 _AT_ONCE = 16
-
-_ABSENT = object()
 
 
 class Verifier:
@@ -154,21 +153,9 @@ def _wrong_json(text: str, expect: Expectation) -> list[str]:
         return ["the body is not JSON"]
     faults = []
     for path, wanted in expect.json:
-        found = _find(document, path)
-        if found is _ABSENT:
+        found = find(document, path)
+        if found is ABSENT:
             faults.append(f"there is no {path} in the JSON")
         elif found != wanted or isinstance(found, bool) is not isinstance(wanted, bool):
             faults.append(f"{path} is {json.dumps(found)[:200]}, not {json.dumps(wanted)}")
     return faults
-
-
-def _find(document: Any, path: str) -> Any:
-    """The value at a dotted path; numbers index lists."""
-    for step in path.removeprefix("$.").split("."):
-        if isinstance(document, dict) and step in document:
-            document = document[step]
-        elif isinstance(document, list) and step.isdecimal() and int(step) < len(document):
-            document = document[int(step)]
-        else:
-            return _ABSENT
-    return document

@@ -23,6 +23,7 @@ from bgproxy.errors import Refused
 from bgproxy.state.ledger import Ledger
 
 _RETRY = 1.0
+_NOT_ABOUT_FAILURES = frozenset({"latency", "signal"})
 
 _log = structlog.get_logger("bgproxy.watch")
 
@@ -80,7 +81,7 @@ class Watch:
     ) -> None:
         """Ask the gate and do what follows."""
         try:
-            gate = await self._ask_gate(service, rollout, bake)
+            gate = await self._ask_gate(service, rollout, bake, verdict)
             bake.gates.append(
                 {
                     "t": round(bake.elapsed, 1),
@@ -99,7 +100,9 @@ class Watch:
         finally:
             bake.is_considering = False
 
-    async def _ask_gate(self, service: ServiceEntry, rollout: Rollout, bake: Bake) -> Gate:
+    async def _ask_gate(
+        self, service: ServiceEntry, rollout: Rollout, bake: Bake, verdict: Verdict
+    ) -> Gate:
         if why := rollout.deployment.irreversible:
             return Gate(False, f"this release must not be taken back: {why}")
         old = service.environment(rollout.deployment.from_color)
@@ -117,13 +120,15 @@ class Watch:
             healthy_for=time.time() - max((e.unhealthy_at for e in old.entries), default=0.0),
         )
         judge = bake.judge
+        # Few failures say nothing against a verdict that rests upon something else.
+        share = 0.0 if verdict.rule in _NOT_ABOUT_FAILURES else judge.recent_share
         usual = judge.baseline.failure_share
-        return judge_way_back(way, judge.recent_share, usual, has_held=bake.has_held)
+        return judge_way_back(way, share, usual, has_held=bake.has_held)
 
     def _hold(
         self, service: ServiceEntry, rollout: Rollout, bake: Bake, verdict: Verdict, gate: Gate
     ) -> None:
-        bake.judge.hold()
+        bake.hold()
         bake.has_held = True
         self._publish("hold", service, rollout, verdict, gate)
 
@@ -131,7 +136,7 @@ class Watch:
         self, service: ServiceEntry, rollout: Rollout, bake: Bake, verdict: Verdict, gate: Gate
     ) -> None:
         """Mode ``watch``: say once what would have been done, and go on watching."""
-        bake.judge.hold()
+        bake.hold()
         if not bake.has_reported:
             bake.has_reported = True
             self._publish("would_roll_back", service, rollout, verdict, gate)

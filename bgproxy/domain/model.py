@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from bgproxy.domain.error_pages import ErrorPage
 from bgproxy.domain.hooks import Call, Hooks
 from bgproxy.domain.preview import Preview
+from bgproxy.domain.signals import Signal
 from bgproxy.domain.tls import UpstreamTls
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?\Z")
@@ -347,6 +348,7 @@ class RollbackPolicy:
         min_failures: failures it needs besides.
         exclude_paths: path prefixes whose exchanges are not judged.
         latency: ``alert``, ``rollback`` or ``off``.
+        signals: what others know about the release.
     """
 
     bake: float = 600.0
@@ -362,6 +364,7 @@ class RollbackPolicy:
     min_failures: int = 10
     exclude_paths: tuple[str, ...] = ()
     latency: str = "alert"
+    signals: tuple[Signal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ class Verdict:
     """The judge's finding of harm.
 
     Args:
-        rule: ``sequential``, ``threshold``, ``streak``, ``probes`` or ``latency``.
+        rule: ``sequential``, ``threshold``, ``streak``, ``probes`` or ``latency``; or ``signal``,
+            which is found elsewhere.
         detail: one sentence for people.
     """
 

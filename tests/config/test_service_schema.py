@@ -24,6 +24,7 @@ from bgproxy.domain.model import (
     WarmUp,
 )
 from bgproxy.domain.preview import Key, Preview, PreviewCookie
+from bgproxy.domain.signals import Signal
 from bgproxy.domain.tls import UpstreamTls
 from tests.config.files import SERVICE, fault, faults, load, place
 
@@ -75,7 +76,9 @@ services:
     rollback:
       {bake: 5m, rule: threshold, mode: watch, grace: 1s, window: 20s, min_requests: 30,
        max_error_rate: 2.5%, harm_points: 1%, harm_odds: 2.5, evidence: 15, min_failures: 5,
-       exclude_paths: [/ping], latency: off}
+       exclude_paths: [/ping], latency: off,
+       signals: [{name: n, url: http://x/q, headers: {A: b}, json: a.0, above: 0.5, below: -1e3,
+                  times: 2, interval: 1s, timeout: 2s}, {url: "http://x:9/q", json: a, above: 1}]}
     preview:
       listen: [127.0.0.1:9, unix:/run/p.sock]
       hosts: [Green.example.com]
@@ -151,6 +154,10 @@ def test_every_key_is_taken_over():
             min_failures=5,
             exclude_paths=("/ping",),
             latency="off",
+            signals=(
+                Signal("n", "http://x/q", "a.0", 0.5, -1000.0, 2, (("A", "b"),), 1.0, 2.0),
+                Signal("x:9", "http://x:9/q", "a", above=1.0),
+            ),
         ),
         preview=Preview(
             listen=("127.0.0.1:9", "unix:/run/p.sock"),
