@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 BUILD  := pyproject.toml $(wildcard bgproxy/protocol/*.pyx)
 
-.PHONY: help demo test check format bench bench-all bench-quick storm lock clean
+.PHONY: help demo test check format bench bench-all bench-quick storm simulate lock clean
 
 help:
 	@echo "make demo         two sample applications and the proxy before them, until Ctrl-C"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench-all    the same with Traefik, Caddy and Envoy; takes an hour"
 	@echo "make bench-quick  a first impression, in a minute"
 	@echo "make storm        1,000 switches under load, with a ledger at both ends"
+	@echo "make simulate     how often the rollback judge is wrong, and how quick it is; five minutes"
 	@echo "make lock         bring the locked requirements up to date"
 	@echo "make clean        remove what these made"
 
@@ -51,6 +52,9 @@ bench-quick: $(VENV)/dev.stamp
 
 storm: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.switch_storm
+
+simulate: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.simulate
 
 lock: $(VENV)/dev.stamp
 	$(PIP) install uv

@@ -50,7 +50,7 @@ def test_what_differs_is_described_in_the_same_places():
         "GET /up?x=1 for probe.example.com every 1s, within 500ms, must answer 200, 204-206",
         "204-206 with 'ok' in it; 3 passed make a backend ready, 4 failed unready",
         "these checks: GET /a, b",
-        "watched for 5m, reported when n, x:9 says so, or when more than 2.5% of at least 30 requests",
+        "watched for 5m, reported when n, x:9 says so, or when more than 2.5% of at least 30",
         "preview of the idle environment by header and network, or by cookie, or by listener",
         "or by host and user; at 127.0.0.1:9, unix:/run/p.sock, green.example.com",
     ):
