@@ -109,12 +109,15 @@ class Database:
             lock = _lock(path)
         except OSError as error:
             raise StateError(f"{path}: the state cannot be opened: {error}") from error
+        database = None
         try:
             database, warnings = cls._open_or_recover(path, lock)
             database.warnings = warnings
             _migrate(database.connection, path)
             database.back_up()
         except BaseException as error:
+            if database is not None:
+                database.connection.close()
             os.close(lock)
             if isinstance(error, sqlite3.Error | OSError):
                 raise StateError(f"{path}: the state cannot be opened: {error}") from error
