@@ -28,6 +28,7 @@ from bgproxy.errors import BgproxyError, ConfigError
 REFUSED = 1
 WRONG_USAGE = 2
 UNREACHABLE = 3
+_DOES_NOT_FIT = 422
 
 
 class _Commands(click.Group):
@@ -38,7 +39,8 @@ class _Commands(click.Group):
             return super().invoke(context)
         except ProblemError as error:
             lines = text.problem_lines(error.document)
-            _fail("\n".join(["refused: " + lines[0], *lines[1:]]), REFUSED)
+            status = WRONG_USAGE if error.status == _DOES_NOT_FIT else REFUSED
+            _fail("\n".join(["refused: " + lines[0], *lines[1:]]), status)
         except UnreachableError as error:
             _fail(str(error), UNREACHABLE)
         except ConfigError as error:
@@ -90,4 +92,6 @@ for command in (
     tools.completion,
     tools.version,
 ):
+    # Raw docstrings hold click's mark for "do not wrap" as two characters.
+    command.help = (command.help or "").replace("\\b\n", "\b\n")
     main.add_command(command)

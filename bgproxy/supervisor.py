@@ -119,6 +119,7 @@ class _Supervisor:
             notify.ready()
             await self._until_told_to_stop(coordinator, fleet, metrics)
             notify.stopping()
+            coordinator.begin_stop()
             await self._stop_traffic(fleet)
         finally:
             await admin.stop()

@@ -162,8 +162,7 @@ def _deploy(
         click.echo(text.verdict(deployment, wait))
         if deployment["outcome"] == "rolled_back":
             click.echo(_why_taken_back(session, deployment))
-    is_other = deployment["outcome"] == "superseded" and wait == "finished"
-    if deployment["outcome"] in _TAKEN_BACK or is_other:
+    if deployment["outcome"] in (*_TAKEN_BACK, "superseded"):
         sys.exit(1)
 
 

@@ -70,6 +70,7 @@ class Coordinator:
         self._interrupted: list[tuple[ServiceEntry, Deployment]] = []
         self._copy_trouble = ""
         self._is_running = False
+        self._is_stopping = False
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -219,12 +220,18 @@ class Coordinator:
             for row in await self._journal.audit(name, limit)
         ]
 
+    def begin_stop(self) -> None:
+        """The proxy was told to stop: it is not ready any more, and takes no switch."""
+        self._is_stopping = True
+
     def diff(self, name: str) -> dict[str, Any]:
         """Where the configuration file and the state differ."""
         return views.diff_view(self._find(name))
 
     def is_ready(self) -> tuple[bool, str]:
         """Whether traffic and changes are possible, and if not, why."""
+        if self._is_stopping:
+            return False, "the proxy is stopping"
         if not self._is_running:
             return False, "the control plane is not running"
         if self._journal.trouble:
@@ -280,6 +287,8 @@ class Coordinator:
         """
         service = self._find(name)
         _check_wait(wait)
+        if self._is_stopping:
+            raise Refused(503, "stopping", "The proxy was told to stop; nothing was switched.")
         async with service.changing:  # what is admitted must not become another meanwhile
             target = self._admit(service, to, force, expected_generation, release)
             rollout = self._conductor.begin(

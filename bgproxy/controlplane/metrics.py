@@ -74,6 +74,7 @@ class Reading:
     series: tuple[Series, ...]
     gauges: tuple[tuple[str, str, int], ...]
     counters: tuple[tuple[str, str, int], ...]
+    refused: tuple[tuple[str, int], ...]
 
 
 async def read_ledger(ledger: Ledger, table: RoutingTable) -> Reading:
@@ -101,6 +102,10 @@ async def read_ledger(ledger: Ledger, table: RoutingTable) -> Reading:
             ("connections_turned_away", "Connections over the bound.", read(cells.TURNED_AWAY)),
             ("access_log_lines_lost", "Lines that were not written.", read(cells.LOG_LINES_LOST)),
         ),
+        refused=(
+            *((str(status), read(cells.refused_cell(status))) for status in cells.REFUSED_STATUSES),
+            ("other", read(cells.refused_cell(0))),
+        ),
     )
 
 
@@ -126,7 +131,7 @@ class _ReadingCollector(Collector):
     """Hands the last reading to prometheus-client as metric families."""
 
     def __init__(self) -> None:
-        self.reading = Reading((), (), ())
+        self.reading = Reading((), (), (), ())
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: names are fixed, so there is nothing to check at registration."""
@@ -139,6 +144,14 @@ class _ReadingCollector(Collector):
             yield GaugeMetricFamily(f"bgproxy_{name}", text, value=value)
         for name, text, value in self.reading.counters:
             yield CounterMetricFamily(f"bgproxy_{name}", text, value=value)
+        refused = CounterMetricFamily(
+            "bgproxy_refused_requests",
+            "Requests that the proxy answered by itself before any environment was chosen.",
+            labels=("code",),
+        )
+        for code, count in self.reading.refused:
+            refused.add_metric((code,), count)
+        yield refused
 
 
 def _state(series: Sequence[Series]) -> Iterator[Metric]:

@@ -51,6 +51,7 @@ TITLES: Mapping[str, str] = {
     "irreversible": "The release must not be taken back",
     "locked-after-rollback": "The release was taken back",
     "state-unwritable": "The state cannot be written",
+    "stopping": "The proxy is stopping",
 }
 """Every kind of problem this version answers with, and its title."""
 

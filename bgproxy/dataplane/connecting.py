@@ -36,7 +36,8 @@ async def _connect(client: Exchange) -> None:
             if not client.is_connecting_to(backend):
                 return
             if not client.claim_another():
-                failing.fail(client, reason, f"{backend.url} does not accept: {_words_of(error)}")
+                # Who the backend is, is nobody's business outside; the log and the probes say it.
+                failing.fail(client, reason, "the backend does not take a connection")
                 return
             if client.send_on_idle():
                 return
@@ -98,9 +99,3 @@ def _reason_of(error: OSError, backend: BackendState) -> Reason:
     if isinstance(error, ConnectionRefusedError):
         return Reason.CONNECT_REFUSED
     return Reason.CONNECT_FAILED
-
-
-def _words_of(error: OSError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}"
-    return error.strerror or str(error) or type(error).__name__

@@ -297,6 +297,7 @@ async def test_no_backend_that_accepts_is_502_with_the_reason() -> None:
         assert proxy.in_flight() == (0, 0)
     assert answer.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
     assert b"connect_refused" in answer
+    assert b"127.0.0.1" not in answer, "where the backends are is nobody's business outside"
 
 
 async def test_environment_without_backends_is_503() -> None:

@@ -145,6 +145,27 @@ async def test_term_under_load_loses_nothing(tmp_path: Path) -> None:
         assert load.refused == 32
 
 
+async def test_stopping_proxy_is_not_ready_and_takes_no_switch(tmp_path: Path) -> None:
+    """While the last requests end, load balancers are told, and nothing new is begun."""
+
+    async def special(reader, writer):
+        await reader.read(1)
+
+    async with running(tmp_path, service_of(*await two(special))) as product:
+        _, writer = await product.connect()
+        writer.write(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        await product.until(lambda s: s["environments"]["blue"]["in_flight"] == 1)
+        assert (await product.call("GET", "/readyz"))[0] == 200
+        product.process.send_signal(signal.SIGTERM)
+        await product.until_logged('"event": "stopping"')
+        status, document = await product.call("GET", "/readyz")
+        assert (status, document["type"]) == (503, "urn:bgproxy:problem:not-ready")
+        status, document = await product.call("POST", "/v1/services/default/switch", {})
+        assert (status, document["type"]) == (503, "urn:bgproxy:problem:stopping")
+        writer.close()
+        assert await product.ended() == 0
+
+
 async def test_killed_worker_costs_at_most_its_own_requests(tmp_path: Path) -> None:
     """Kill -9 of a worker under load: a successor serves within a second, counts stay."""
     async with running(tmp_path, service_of(*await two())) as product:
