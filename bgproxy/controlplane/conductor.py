@@ -223,7 +223,10 @@ class Conductor:
             details=self._with_baseline(service, rollout.deployment),
         )
         event = Event.COMMITTED if deployment.bake else Event.COMMITTED_UNWATCHED
-        committed = replace(deployment, phase=advance(Phase.SWITCHING, event).phase)
+        # Told as it is written, so that a crash right after the answer makes no other time of it.
+        applied_at = time.time()
+        after = advance(Phase.SWITCHING, event).phase
+        committed = replace(deployment, phase=after, applied_at=applied_at)
         changes = changes_of(service, committed, force=force)
         try:
             await self._journal.write(*changes)
@@ -234,12 +237,11 @@ class Conductor:
         predecessor, service.pending = service.watched, None
         self._fleet.ledger.store_pointer(service.word, pointer.generation + 1, deployment.to_color)
         rollout.deployment = deployment
-        effects = rollout.happened(event, applied_at=time.time())
+        effects = rollout.happened(event, applied_at=applied_at)
         service.last, service.watched = rollout.deployment, rollout
         for change in changes:
             if isinstance(change, SaveEnvironment):
                 service.environment(change.color).saved = change
-        self._journal.write_later(SaveDeployment(rollout.deployment))
         self._tasks.start(
             self._go_on(service, rollout, effects, predecessor), f"deployment {deployment.id}"
         )

@@ -70,8 +70,8 @@ def plan(
             changes.append(pointer)
         last = snapshot.last.get(name)
         if running is None and last is not None and last.applied_at is None:
-            # A crash came between the commit and its bookkeeping; putting it back makes up for it.
-            last = replace(last, applied_at=now)
+            # A state from before it was part of the commit; the time of this start would be wrong.
+            last = replace(last, applied_at=last.requested_at)
             changes.append(SaveDeployment(last))
         planned.append(PlannedService(settings, tuple(saved), pointer, last))
     return planned, changes

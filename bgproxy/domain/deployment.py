@@ -178,6 +178,7 @@ class Deployment:
         bake: seconds of the watch; 0 for none.
         verdict: what the bake ended with, while the drain goes on.
         requested_at, applied_at, drained_at, finished_at: Unix time; None while not reached.
+            Applied is when the pointer's commit began: what is answered is what is on disk.
         details: the explanation, ready for JSON: baseline, evidence, checks, and so on.
     """
 

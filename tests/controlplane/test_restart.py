@@ -85,14 +85,16 @@ async def test_killed_between_commit_and_store(tmp_path: Path) -> None:
 
 
 async def test_killed_after_the_store_before_its_bookkeeping(tmp_path: Path) -> None:
-    """`applied_at` is made up for."""
+    """What was answered stays: when it was applied, and until when it can be taken back."""
     async with control_plane(tmp_path) as (plane, _, _):
         plane.journal.write_later = lambda *changes: None  # type: ignore[method-assign]
-        await switch(plane)
+        answered = await switch(plane)
         await plane.crash()
         await plane.start()
         assert plane.fleet.ledger.pointer(0) == Pointer(2, GREEN)
-        await journal_agrees(plane)
+        (deployment,) = await journal_agrees(plane)
+        for moment in ("applied_at", "rollback_possible_until"):
+            assert deployment[moment] == answered[moment]
 
 
 async def test_killed_while_verifying(tmp_path: Path) -> None:
