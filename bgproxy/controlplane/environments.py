@@ -56,6 +56,10 @@ class Environments:
     ) -> None:
         """Point an environment at other backends; returns when every worker knows.
 
+        Args:
+            release: what they run. None keeps the name only if the backends stay the same ones:
+                what others run is not known.
+
         Raises:
             Refused: an address is wrong, the environment is in use, or the state cannot be written.
         """
@@ -67,10 +71,13 @@ class Environments:
         async with service.changing, service.moving:
             self._check_use(service, color, force=force)
             now = time.time()
+            if release is None:
+                is_same = set(parsed) == set(environment.backends)
+                release = environment.release if is_same else ""
             after = unlocked(
                 environment.saved,
                 backends=urls,
-                release=environment.release if release is None else release,
+                release=release,
                 changed_at=now,
                 changed_by=actor,
             )

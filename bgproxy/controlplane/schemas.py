@@ -113,7 +113,12 @@ class BackendsRequest(Request):
     backends: list[Annotated[str, Field(max_length=2000)]] = Field(
         min_length=1, max_length=1000, examples=[["http://127.0.0.1:9002"]]
     )
-    release: str | None = Field(None, max_length=200, examples=["v42"])
+    release: str | None = Field(
+        None,
+        max_length=200,
+        description="What they run; left out, a name stays only if the backends do.",
+        examples=["v42"],
+    )
     force: bool = Field(False, description="Also while in use; this ends the bake.")
 
 

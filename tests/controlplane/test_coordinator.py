@@ -287,6 +287,23 @@ async def test_backends_set_stay_over_a_restart_until_the_file_changes(tmp_path:
         assert green.url not in str(plane.service())
 
 
+async def test_a_release_is_the_name_of_its_backends(tmp_path: Path) -> None:
+    """Other backends do not inherit it; the same ones keep it, in whatever order."""
+    async with control_plane(tmp_path) as (plane, _, _):
+
+        async def release_of(*urls: str, release: str | None = None) -> str | None:
+            document = await plane.coordinator.set_backends(
+                "default", GREEN, urls, release=release, actor="ann"
+            )
+            name: str | None = document["environments"]["green"]["release"]
+            return name
+
+        first, second = "http://127.0.0.1:9", "http://127.0.0.1:10"
+        assert await release_of(first, second, release="v9") == "v9"
+        assert await release_of(second, first) == "v9"
+        assert await release_of(first) is None
+
+
 async def test_backends_in_use_change_only_by_force(tmp_path: Path) -> None:
     """The active environment and the way back are protected; force ends the bake."""
     async with control_plane(tmp_path) as (plane, blue, green):
