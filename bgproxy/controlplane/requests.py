@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import re
 from typing import Any, TypeVar
 
 from aiohttp import web
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from bgproxy.controlplane.schemas import Request
 from bgproxy.domain.model import Color
@@ -46,11 +48,23 @@ async def read_body(request: web.Request, model: type[Body]) -> Body:
         return model.model_validate(_parse(raw) if raw else {})
     except ValidationError as error:
         faults = [
-            {"path": ".".join(map(str, fault["loc"])), "problem": fault["msg"]}
+            {"path": ".".join(map(str, fault["loc"])), "problem": _words(fault, model)}
             for fault in error.errors(include_url=False, include_context=False)
         ]
         named = "; ".join(f"{fault['path'] or 'body'}: {fault['problem']}" for fault in faults)
         raise Refused(422, "invalid", named, {"errors": faults}) from None
+
+
+def _words(fault: ErrorDetails, model: type[Request]) -> str:
+    """What is wrong, to be read after the key; in words that do not presume pydantic."""
+    match fault["type"]:
+        case "extra_forbidden":
+            close = difflib.get_close_matches(str(fault["loc"][-1]), model.model_fields, n=1)
+            return "is not a known key" + (f" (did you mean {close[0]}?)" if close else "")
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return "must be a JSON object"
+    problem = fault["msg"].removeprefix("Value error, ")
+    return re.sub("^Input should ", "must ", problem)
 
 
 def _parse(raw: bytes) -> Any:

@@ -73,10 +73,13 @@ class Backend:
         scheme, separator, rest = text.partition("://")
         if not separator or scheme not in ("http", "https"):
             raise ValueError(f"{text!r}: write http://host:port, https://host:port or unix:/path")
-        rest = rest.removesuffix("/")
-        host, port = _split_authority(rest, text)
+        authority = re.split("[/?#]", rest, maxsplit=1)[0]
+        host, port = _split_authority(authority, text)
         shown = f"[{host}]" if ":" in host else host
-        return cls(f"{scheme}://{shown}:{port}", scheme, host, port)
+        url = f"{scheme}://{shown}:{port}"
+        if rest.removeprefix(authority) not in ("", "/"):
+            raise ValueError(f"{text!r}: a backend has no path, as in {url}")
+        return cls(url, scheme, host, port)
 
     @property
     def authority(self) -> str:

@@ -17,6 +17,7 @@ from bgproxy.errors import Refused
 from tests.admin_double import Admin, deployment
 
 SWITCH = "/v1/services/default/switch"
+NO_DURATION = "'5x' is not a duration; write a number and its unit, such as 250ms, 1.5s, 5m or 1h"
 
 
 @pytest.fixture
@@ -110,6 +111,25 @@ async def test_a_body_that_does_not_fit_is_422(
         document = await _problem(response, 422, "invalid")
     assert [fault["path"] for fault in document["errors"]] == [path]
     assert admin.operations.calls == []
+
+
+@pytest.mark.parametrize(
+    ("action", "body", "told"),
+    [
+        ("switch", {"too": "green"}, "too: is not a known key (did you mean to?)"),
+        ("switch", {"zzzz": 1}, "zzzz: is not a known key"),
+        ("switch", {"to": "red"}, "to: must be 'blue' or 'green'"),
+        ("switch", [], "body: must be a JSON object"),
+        ("pause", {"timeout": "5x"}, f"timeout: {NO_DURATION}"),
+    ],
+)
+async def test_a_body_that_does_not_fit_is_told_in_plain_words(
+    http: aiohttp.ClientSession, action: str, body: object, told: str
+) -> None:
+    """A client need not know what checks its body."""
+    async with http.post(SWITCH.replace("switch", action), json=body) as response:
+        document = await _problem(response, 422, "invalid")
+    assert document["detail"] == told
 
 
 @pytest.mark.parametrize("raw", [b"{", b'{"to": NaN}', b'{"to": "blue", "to": "green"}', b"\xff"])
