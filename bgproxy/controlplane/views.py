@@ -31,7 +31,7 @@ def service_view(service: ServiceEntry, ledger: Ledger) -> dict[str, Any]:
             for color in COLORS
         },
         "deployment": under_way and deployment_view(under_way.deployment, service, ledger),
-        "drain": _drain_view(service.watched),
+        "drain": _drain_view(service, ledger),
         "bake": _bake_view(service.watched),
         "paused_until": _paused_until(service),
         "maintenance": maintenance_facts(service.maintenance) or None,
@@ -54,15 +54,19 @@ def _paused_until(service: ServiceEntry) -> str | None:
     return rfc3339(time.time() + left) if left > 0 else None
 
 
-def _drain_view(rollout: Rollout | None) -> dict[str, Any] | None:
-    if rollout is None or not rollout.phase.is_draining or rollout.drain_progress is None:
+def _drain_view(service: ServiceEntry, ledger: Ledger) -> dict[str, Any] | None:
+    rollout = service.watched
+    if rollout is None or not rollout.phase.is_draining:
         return None
+    old = rollout.deployment.from_color
+    # Asked right after the switch, the drain's own look at the gauges may be still to come.
+    requests, tunnels = ledger.in_flight(service.environment(old).slots())
     progress = rollout.drain_progress
     return {
-        "environment": str(rollout.deployment.from_color),
-        "requests": progress.requests,
-        "tunnels": progress.tunnels,
-        "seconds": round(progress.seconds, 3),
+        "environment": str(old),
+        "requests": requests,
+        "tunnels": tunnels,
+        "seconds": round(progress.seconds, 3) if progress is not None else 0.0,
     }
 
 

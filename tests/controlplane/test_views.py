@@ -53,6 +53,21 @@ async def test_deployment_has_what_is_promised(tmp_path: Path) -> None:
     assert document["rollback_possible_until"] > document["applied_at"]
 
 
+async def test_a_drain_is_shown_as_soon_as_the_pointer_has_moved(tmp_path: Path) -> None:
+    """A phase of draining comes with what is being drained, before anybody has looked at it."""
+    async with control_plane(tmp_path) as (plane, _, _):
+        slot = plane.entry.environment(BLUE).entries[0].slot
+        plane.fleet.carry(slot, requests=2, tunnels=1)
+        plane.fleet.quiet.clear()
+        await switch(plane)
+        document = plane.service()
+        plane.fleet.carry(slot)
+        plane.fleet.quiet.set()
+    assert document["phase"] == "draining"
+    drain = {"environment": "blue", "requests": 2, "tunnels": 1, "seconds": 0.0}
+    assert document["drain"] == drain
+
+
 async def test_an_environment_may_be_stopped_only_when_nobody_needs_it(tmp_path: Path) -> None:
     """Not while it drains or is the way back, and not once it is used again."""
     async with control_plane(tmp_path, rollback=NO_BAKE) as (plane, _, _):
