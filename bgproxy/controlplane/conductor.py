@@ -242,6 +242,8 @@ class Conductor:
         for change in changes:
             if isinstance(change, SaveEnvironment):
                 service.environment(change.color).saved = change
+            elif predecessor is not None and isinstance(change, SaveDeployment):
+                self._journal.write_later(change)  # older news may be queued behind the commit
         self._tasks.start(
             self._go_on(service, rollout, effects, predecessor), f"deployment {deployment.id}"
         )
@@ -337,7 +339,8 @@ class Conductor:
                     rollout.bake = self._watch.begin(service, rollout, self._fleet.ledger)
                     self._sampler.watch(service.slot, rollout.bake)
                     self._signals.begin(rollout.bake)
-                case Effect.RECORD:
+                case Effect.RECORD if rollout.phase.is_over or rollout is service.watched:
+                    # Else a commit has ended it on disk, and what that means for it follows.
                     self._journal.write_later(SaveDeployment(rollout.deployment))
         if rollout.phase.is_over:
             if service.pending is rollout:

@@ -130,6 +130,27 @@ async def test_killed_while_superseding(tmp_path: Path) -> None:
         assert [d["outcome"] for d in history] == [None, "superseded"]
 
 
+async def test_killed_right_after_superseding_what_was_just_drained(tmp_path: Path) -> None:
+    """News of the earlier deployment that queue behind the commit do not undo its end."""
+    async with control_plane(tmp_path) as (plane, _, _):
+        plane.fleet.quiet.clear()
+        await switch(plane)
+        write = plane.journal.write
+
+        async def write_while_draining_ends(*changes: Any) -> None:
+            waiting = asyncio.create_task(write(*changes))
+            await asyncio.sleep(0)
+            plane.fleet.quiet.set()
+            await plane.event("drained")
+            await waiting
+
+        plane.journal.write = write_while_draining_ends  # type: ignore[method-assign]
+        await plane.coordinator.switch("default", to=BLUE, actor="ann")
+        await plane.coordinator._tasks.stop()
+        history = await plane.coordinator.history("default", 10)
+        assert [d["outcome"] for d in history] == [None, "superseded"]
+
+
 async def test_a_bake_goes_on_with_its_remaining_time_and_baseline(tmp_path: Path) -> None:
     """A restart neither shortens nor lengthens it."""
     async with control_plane(tmp_path) as (plane, _, _):
