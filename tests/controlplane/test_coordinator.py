@@ -293,7 +293,7 @@ async def test_a_release_is_the_name_of_its_backends(tmp_path: Path) -> None:
 
         async def release_of(*urls: str, release: str | None = None) -> str | None:
             document = await plane.coordinator.set_backends(
-                "default", GREEN, urls, release=release, actor="ann"
+                "default", GREEN, list(urls), release=release, actor="ann"
             )
             name: str | None = document["environments"]["green"]["release"]
             return name
