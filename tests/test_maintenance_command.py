@@ -56,9 +56,9 @@ def test_json_is_the_service(admin: Admin) -> None:
     assert json.loads(result.stdout)["maintenance"]["message"] == "Closed."
 
 
-def test_a_refusal_is_status_1(admin: Admin) -> None:
-    """With what would be right."""
+def test_a_value_that_does_not_fit_is_wrong_usage(admin: Admin) -> None:
+    """Status 2, with what would be right, though the API and not the command found it."""
     admin.operations.refusal = Refused(422, "invalid", "'x' is not a network.")
     result = run(admin, "maintenance", "on", "--allow", "x")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "'x' is not a network." in result.stderr

@@ -407,22 +407,22 @@ async def test_a_backend_that_is_who_it_should_be_is_used(settings, names):
 
 
 @pytest.mark.parametrize(
-    ("settings", "names", "why"),
+    ("settings", "names"),
     [
-        (UpstreamTls(), ["backend.test"], b"not trusted"),
-        (UpstreamTls(ca="gone.pem"), ["backend.test"], b"not trusted"),
-        (trust(), ["other.test"], b"not trusted"),
-        (trust(server_name="other.test"), ["backend.test"], b"not trusted"),
+        (UpstreamTls(), ["backend.test"]),
+        (UpstreamTls(ca="gone.pem"), ["backend.test"]),
+        (trust(), ["other.test"]),
+        (trust(server_name="other.test"), ["backend.test"]),
     ],
 )
-async def test_a_backend_that_is_not_is_never_sent_a_request(settings, names, why):
+async def test_a_backend_that_is_not_is_never_sent_a_request(settings, names):
     """An unknown authority, or another name: 502, counted as a failure of TLS."""
     backend, table = await https_table(echoing(), settings, *names)
     async with running(table) as proxy:
         answer = await proxy.talk(GET_CLOSE)
         assert answer.startswith(b"HTTP/1.1 502 ")
         assert b"tls_failed" in answer
-        assert why in answer
+        assert b"test" not in answer, "the backend's name is nobody's business outside"
         assert proxy.totals().reasons[Reason.TLS_FAILED] == 1
         assert backend.received == []
 
