@@ -180,17 +180,20 @@ class Exchange(ClientConnection):
         return False
 
     def record(self, code: int, reason: Reason | None) -> None:
-        """Count how a claimed exchange ended, and release its claim."""
+        """Count how a claimed exchange ended, then release its claim.
+
+        In this order: whoever sees the gauge at zero sees all that was counted.
+        """
         cells = self.worker.cells
         environment = self.environment
         route = self.route
         cells[environment.codes + code] += 1
         backend = self.backend
-        cells[backend.gauge] -= 1
         environment.time(monotonic() - self.started)
         is_late = cells[route.word] >> 8 != self.generation
         if reason is not None or is_late or route.exclude_paths or backend.failures_in_a_row:
             self.record_apart(reason)
+        cells[backend.gauge] -= 1
         if self.worker.log is not None:
             self.worker.log.exchange(self, code, reason)
         if route.queue:
