@@ -26,8 +26,10 @@ help:
 demo: $(VENV)/runtime.stamp
 	@exec $(BIN)/bgproxy demo
 
+# What fails beside everything else is tried once more by itself: tests with real processes and
+# clocks can meet a machine that is too busy for them. A fault fails both times.
 test: check
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
