@@ -266,7 +266,7 @@ async def test_tunnel_makes_room_for_requests_that_wait() -> None:
         waiting_writer.close()
 
 
-async def test_tunnel_to_a_stuck_backend_ends_with_its_client(wire: Wire) -> None:
+async def test_tunnel_to_a_stuck_backend_ends_with_its_client() -> None:
     """What a backend does not take in is given up a while after the client is gone."""
     stuck = asyncio.Event()
     gone = asyncio.Event()
@@ -277,18 +277,19 @@ async def test_tunnel_to_a_stuck_backend_ends_with_its_client(wire: Wire) -> Non
         await read_to_end(reader)
         gone.set()
 
-    held = wire.worker_sockets()
-    wire.answer = ignore
-    reader, writer = await wire.pair()
-    writer.write(_ASK)
-    await read_head(reader)
-    assert await send_until_stuck(writer, bytes(1 << 18)) < 200
-    assert len(wire.worker_sockets() - held) == 2
-    reset(writer)
-    await wire.until_holds_only(held)
-    stuck.set()
-    async with asyncio.timeout(3 * PATIENCE):
-        await gone.wait()
+    async with wired() as wire:  # of its own: no kept connection of another test's takes part
+        held = wire.worker_sockets()
+        wire.answer = ignore
+        reader, writer = await wire.pair()
+        writer.write(_ASK)
+        await read_head(reader)
+        assert await send_until_stuck(writer, bytes(1 << 18)) < 200
+        assert len(wire.worker_sockets() - held) == 2
+        reset(writer)
+        await wire.until_holds_only(held)
+        stuck.set()
+        async with asyncio.timeout(3 * PATIENCE):
+            await gone.wait()
 
 
 async def test_drain_says_goodbye_between_two_frames_only() -> None:
