@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bgproxy.controlplane.entries import ServiceEntry, unlocked
 from bgproxy.domain.deployment import Deployment, Event, Kind, advance
-from bgproxy.state.journal import Audit, Change, SaveDeployment, SavePointer
+from bgproxy.state.changes import Audit, Change, SaveDeployment, SavePointer
 
 
 def changes_of(service: ServiceEntry, committed: Deployment, *, force: bool) -> list[Change]:

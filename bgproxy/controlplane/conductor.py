@@ -42,11 +42,8 @@ from bgproxy.domain.deployment import (
 from bgproxy.domain.hooks import Moment
 from bgproxy.domain.model import Color, RollbackRule
 from bgproxy.errors import Refused, StateError
-from bgproxy.state.journal import (
-    Journal,
-    SaveDeployment,
-    SaveEnvironment,
-)
+from bgproxy.state.changes import SaveDeployment, SaveEnvironment
+from bgproxy.state.journal import Journal
 from bgproxy.state.ledger import DURATION_BOUNDS
 
 _ANSWER_FIRST = 0.002

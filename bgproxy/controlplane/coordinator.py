@@ -27,7 +27,8 @@ from bgproxy.controlplane.times import rfc3339
 from bgproxy.domain.deployment import Deployment, Kind, admit_switch
 from bgproxy.domain.model import Color
 from bgproxy.errors import Refused, StateError
-from bgproxy.state.journal import Journal, Snapshot
+from bgproxy.state.changes import Snapshot
+from bgproxy.state.journal import Journal
 from bgproxy.state.table import RoutingTable
 
 if TYPE_CHECKING:

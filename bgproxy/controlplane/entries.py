@@ -17,7 +17,7 @@ from bgproxy.domain.deployment import Deployment, Standing
 from bgproxy.domain.health import Health
 from bgproxy.domain.maintenance import Maintenance
 from bgproxy.domain.model import Backend, Color, Environment, HealthPolicy, Service
-from bgproxy.state.journal import SaveEnvironment
+from bgproxy.state.changes import SaveEnvironment
 from bgproxy.state.ledger import Ledger
 from bgproxy.state.table import BackendRoute, Closure, ServiceRoute
 

@@ -13,7 +13,8 @@ from bgproxy.controlplane.events import EventHub
 from bgproxy.controlplane.inventory import Inventory
 from bgproxy.domain.model import Backend, Color, Service
 from bgproxy.errors import Refused, StateError
-from bgproxy.state.journal import Audit, Journal, SaveEnvironment
+from bgproxy.state.changes import Audit, SaveEnvironment
+from bgproxy.state.journal import Journal
 
 
 class Environments:

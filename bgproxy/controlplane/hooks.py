@@ -12,7 +12,8 @@ from bgproxy.controlplane.rollout import Rollout
 from bgproxy.controlplane.tasks import Tasks
 from bgproxy.controlplane.views import deployment_view
 from bgproxy.domain.hooks import Moment
-from bgproxy.state.journal import Journal, SaveDeployment
+from bgproxy.state.changes import SaveDeployment
+from bgproxy.state.journal import Journal
 from bgproxy.state.ledger import Ledger
 
 

@@ -12,7 +12,8 @@ from bgproxy.controlplane.inventory import Inventory
 from bgproxy.controlplane.times import rfc3339
 from bgproxy.domain.maintenance import DEFAULT_MESSAGE, Maintenance, read_networks
 from bgproxy.errors import Refused, StateError
-from bgproxy.state.journal import Audit, Journal, SaveMaintenance
+from bgproxy.state.changes import Audit, SaveMaintenance
+from bgproxy.state.journal import Journal
 
 
 class MaintenanceMode:

@@ -8,13 +8,7 @@ from dataclasses import dataclass, replace
 from bgproxy.controlplane.entries import ServiceEntry, reconcile
 from bgproxy.domain.deployment import Deployment
 from bgproxy.domain.model import COLORS, Service
-from bgproxy.state.journal import (
-    Change,
-    SaveDeployment,
-    SaveEnvironment,
-    SavePointer,
-    Snapshot,
-)
+from bgproxy.state.changes import Change, SaveDeployment, SaveEnvironment, SavePointer, Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from bgproxy.domain.health import is_enough
 from bgproxy.domain.hooks import Moment
 from bgproxy.domain.model import Color
 from bgproxy.errors import Refused
-from bgproxy.state.journal import Journal, SaveDeployment
+from bgproxy.state.changes import SaveDeployment
+from bgproxy.state.journal import Journal
 
 
 class Preparation:

@@ -12,7 +12,7 @@ from bgproxy.controlplane.exchange import Place
 from bgproxy.domain.model import COLORS, Backend, Color, Service
 from bgproxy.domain.tls import UpstreamTls
 from bgproxy.errors import Refused
-from bgproxy.state.journal import SaveEnvironment
+from bgproxy.state.changes import SaveEnvironment
 from bgproxy.state.ledger import MAX_BACKENDS, MAX_SERVICES, Ledger
 from bgproxy.state.table import ServiceRoute
 

@@ -79,6 +79,15 @@ _MIGRATIONS = (
         started_by TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE TABLE locks (
+        service TEXT PRIMARY KEY,
+        reason TEXT NOT NULL,
+        locked_by TEXT NOT NULL,
+        since REAL NOT NULL,
+        until REAL
+    ) STRICT;
+    """,
 )
 """Each takes the file one `PRAGMA user_version` further; one that was released never changes."""
 

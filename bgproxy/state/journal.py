@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bgproxy.domain.deployment import Deployment, Kind, Outcome, Phase
-from bgproxy.domain.maintenance import Maintenance
-from bgproxy.domain.model import Color
+from bgproxy.domain.deployment import Deployment
 from bgproxy.errors import StateError
+from bgproxy.state import rows
+from bgproxy.state.changes import WORTH_A_COPY, Audit, Change, Snapshot
 from bgproxy.state.database import Database
 
 T = TypeVar("T")
@@ -33,88 +33,6 @@ _RETRY = 1.0
 
 _BACK_UP_AFTER = 2.0
 """Seconds of quiet after a pointer moved in which the copy is made anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class SavePointer:
-    """A service's active pointer is this from now on."""
-
-    service: str
-    generation: int
-    color: Color
-
-
-@dataclass(frozen=True, slots=True)
-class SaveDeployment:
-    """A deployment is in this state from now on."""
-
-    deployment: Deployment
-
-
-@dataclass(frozen=True, slots=True)
-class SaveEnvironment:
-    """An environment is this from now on.
-
-    Args:
-        backends: as set through the API; None where the configuration file's are followed.
-        fingerprint: of the file's value when this was written.
-        changed_at: Unix time of the last change of backends or release.
-        locked_by: the deployment after which the release was rolled back by itself.
-    """
-
-    service: str
-    color: Color
-    backends: tuple[str, ...] | None
-    release: str
-    fingerprint: str
-    changed_at: float
-    changed_by: str
-    locked_by: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SaveMaintenance:
-    """A service is in maintenance from now on, or (None) no longer."""
-
-    service: str
-    maintenance: Maintenance | None
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """Somebody changed something; a row that stays."""
-
-    at: float
-    service: str
-    actor: str
-    action: str
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
-
-
-Change = SavePointer | SaveDeployment | SaveEnvironment | SaveMaintenance | Audit
-
-_WORTH_A_COPY = (SavePointer, SaveMaintenance)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a restart begins with.
-
-    Args:
-        environments: by service and color.
-        under_way: deployments without an end, oldest first.
-        last: by service, the deployment that made its present generation.
-        last_id: the highest deployment id; 0 for none.
-        maintenance: by service; those that are open have none.
-    """
-
-    pointers: Mapping[str, SavePointer]
-    environments: Mapping[tuple[str, Color], SaveEnvironment]
-    under_way: Sequence[Deployment]
-    last: Mapping[str, Deployment]
-    last_id: int
-    maintenance: Mapping[str, Maintenance] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -214,7 +132,7 @@ class Journal:
                 for waiter in batch.waiters:
                     if not waiter.done():
                         waiter.set_result(None)
-                if any(isinstance(change, _WORTH_A_COPY) for change, _ in batch.changes):
+                if any(isinstance(change, WORTH_A_COPY) for change, _ in batch.changes):
                     self._back_up_soon()
         finally:
             self._writer = None
@@ -240,7 +158,7 @@ class Journal:
         try:
             connection.execute("BEGIN IMMEDIATE")
             for change, _ in changes:
-                _apply(connection, change)
+                rows.apply(connection, change)
             if not changes and self.trouble:  # to know whether that is over, change a page
                 connection.execute(f"PRAGMA user_version={self._database.version}")
             connection.execute("COMMIT")
@@ -257,42 +175,7 @@ class Journal:
         Raises:
             StateError: the file cannot be read.
         """
-        return await self._run(self._load)
-
-    def _load(self) -> Snapshot:
-        execute = self._database.connection.execute
-        pointers = {
-            service: SavePointer(service, generation, Color(color))
-            for service, generation, color in execute(
-                "SELECT service, generation, color FROM pointers"
-            )
-        }
-        environments = {
-            (row[0], Color(row[1])): SaveEnvironment(
-                row[0], Color(row[1]), tuple(json.loads(row[2])) if row[2] else None, *row[3:]
-            )
-            for row in execute(
-                "SELECT service, color, backends, release, fingerprint, changed_at, changed_by, "
-                "locked_by FROM environments"
-            )
-        }
-        under_way = execute(f"{_SELECT} WHERE finished_at IS NULL ORDER BY id").fetchall()
-        last = execute(
-            f"{_SELECT} JOIN pointers USING (service, generation) ORDER BY deployments.id"
-        ).fetchall()
-        return Snapshot(
-            pointers=pointers,
-            environments=environments,
-            under_way=[_deployment(row) for row in under_way],
-            last={row[1]: _deployment(row) for row in last},
-            last_id=execute("SELECT coalesce(max(id), 0) FROM deployments").fetchone()[0],
-            maintenance={
-                row[0]: Maintenance(row[1], tuple(json.loads(row[2])), row[3], row[4])
-                for row in execute(
-                    "SELECT service, message, allow, since, started_by FROM maintenance"
-                )
-            },
-        )
+        return await self._run(partial(rows.load, self._database.connection))
 
     async def history(self, service: str, limit: int) -> list[Deployment]:
         """A service's last deployments, newest first.
@@ -300,9 +183,9 @@ class Journal:
         Raises:
             StateError: the file cannot be read.
         """
-        query = f"{_SELECT} WHERE service = ? ORDER BY id DESC LIMIT ?"
-        rows = await self._query(query, (service, limit))
-        return [_deployment(row) for row in rows]
+        query = f"{rows.SELECT_DEPLOYMENTS} WHERE service = ? ORDER BY id DESC LIMIT ?"
+        found = await self._query(query, (service, limit))
+        return [rows.deployment_of(row) for row in found]
 
     async def deployment(self, service: str, id: int) -> Deployment | None:
         """One deployment of a service, if there is such a one.
@@ -310,8 +193,9 @@ class Journal:
         Raises:
             StateError: the file cannot be read.
         """
-        rows = await self._query(f"{_SELECT} WHERE service = ? AND id = ?", (service, id))
-        return _deployment(rows[0]) if rows else None
+        query = f"{rows.SELECT_DEPLOYMENTS} WHERE service = ? AND id = ?"
+        found = await self._query(query, (service, id))
+        return rows.deployment_of(found[0]) if found else None
 
     async def audit(self, service: str, limit: int) -> list[Audit]:
         """Who changed what, newest first.
@@ -319,14 +203,14 @@ class Journal:
         Raises:
             StateError: the file cannot be read.
         """
-        rows = await self._query(
+        found = await self._query(
             "SELECT at, service, actor, action, before, after FROM audit "
             "WHERE service = ? ORDER BY id DESC LIMIT ?",
             (service, limit),
         )
         return [
             Audit(at, name, actor, action, json.loads(before), json.loads(after))
-            for at, name, actor, action, before, after in rows
+            for at, name, actor, action, before, after in found
         ]
 
     async def _query(self, sql: str, values: Sequence[Any]) -> list[Any]:
@@ -375,92 +259,3 @@ class Journal:
             await self._run(self._try_back_up)
             await self._run(self._database.close)
             self._thread.shutdown()
-
-
-_COLUMNS = (
-    "id, service, kind, from_color, to_color, requested_at, release, generation, reason, actor, "
-    "phase, verdict, bake, applied_at, drained_at, finished_at, details"
-)
-_SELECT = f"SELECT {_COLUMNS} FROM deployments"  # noqa: S608 - constants only
-_MARKS = ", ".join("?" * len(_COLUMNS.split(", ")))
-
-
-def _apply(connection: sqlite3.Connection, change: Change) -> None:
-    match change:
-        case SavePointer(service, generation, color):
-            written = connection.execute(
-                "INSERT INTO pointers VALUES (?, ?, ?) ON CONFLICT (service) DO UPDATE SET "
-                "generation = excluded.generation, color = excluded.color "
-                "WHERE excluded.generation > pointers.generation",
-                (service, generation, str(color)),
-            )
-            if not written.rowcount:
-                raise sqlite3.IntegrityError(f"{service}: generation {generation} is not newer")
-        case SaveDeployment(deployment):
-            connection.execute(
-                f"INSERT OR REPLACE INTO deployments ({_COLUMNS}) VALUES ({_MARKS})",  # noqa: S608
-                _row(deployment),
-            )
-        case SaveEnvironment():
-            backends = None if change.backends is None else json.dumps(change.backends)
-            connection.execute(
-                "INSERT OR REPLACE INTO environments VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(change.service, str(change.color), backends, change.release),
-                    *(change.fingerprint, change.changed_at, change.changed_by, change.locked_by),
-                ),
-            )
-        case SaveMaintenance(service, None):
-            connection.execute("DELETE FROM maintenance WHERE service = ?", (service,))
-        case SaveMaintenance(service, Maintenance() as maintenance):
-            connection.execute(
-                "INSERT OR REPLACE INTO maintenance VALUES (?, ?, ?, ?, ?)",
-                (
-                    *(service, maintenance.message, json.dumps(maintenance.allow)),
-                    *(maintenance.since, maintenance.by),
-                ),
-            )
-        case Audit():
-            connection.execute(
-                "INSERT INTO audit (at, service, actor, action, before, after) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    *(change.at, change.service, change.actor, change.action),
-                    *(json.dumps(change.before), json.dumps(change.after)),
-                ),
-            )
-
-
-def _row(deployment: Deployment) -> tuple[Any, ...]:
-    d = deployment
-    return (
-        *(d.id, d.service, str(d.kind), str(d.from_color), str(d.to_color), d.requested_at),
-        *(d.release, d.generation, d.reason, d.actor, str(d.phase)),
-        *(None if d.verdict is None else str(d.verdict), d.bake),
-        *(d.applied_at, d.drained_at, d.finished_at, json.dumps(d.details)),
-    )
-
-
-def _deployment(row: Sequence[Any]) -> Deployment:
-    (id, service, kind, from_color, to_color, requested_at, *texts) = row
-    (release, generation, reason, actor, phase, verdict, bake, *rest) = texts
-    (applied_at, drained_at, finished_at, details) = rest
-    return Deployment(
-        id=id,
-        service=service,
-        kind=Kind(kind),
-        from_color=Color(from_color),
-        to_color=Color(to_color),
-        requested_at=requested_at,
-        release=release,
-        generation=generation,
-        reason=reason,
-        actor=actor,
-        phase=Phase(phase),
-        verdict=None if verdict is None else Outcome(verdict),
-        bake=bake,
-        applied_at=applied_at,
-        drained_at=drained_at,
-        finished_at=finished_at,
-        details=json.loads(details),
-    )

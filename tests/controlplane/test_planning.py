@@ -7,7 +7,7 @@ from dataclasses import replace
 from bgproxy.controlplane.planning import plan
 from bgproxy.domain.deployment import Deployment, Kind, Phase
 from bgproxy.domain.model import Backend, Color, Environment, Service
-from bgproxy.state.journal import SaveDeployment, SaveEnvironment, SavePointer, Snapshot
+from bgproxy.state.changes import SaveDeployment, SaveEnvironment, SavePointer, Snapshot
 
 EMPTY = Snapshot({}, {}, [], {}, 0)
 SERVICE = Service(

@@ -11,7 +11,7 @@ from bgproxy.controlplane.registry import Registry
 from bgproxy.domain.health import Health
 from bgproxy.domain.model import COLORS, Backend, Color, Environment, Service
 from bgproxy.state import ledger as cells
-from bgproxy.state.journal import SaveEnvironment
+from bgproxy.state.changes import SaveEnvironment
 from bgproxy.state.ledger import Ledger
 
 BLUE, GREEN = COLORS

@@ -16,13 +16,8 @@ from bgproxy.domain.deployment import Deployment, Kind, Outcome, Phase
 from bgproxy.domain.model import Color
 from bgproxy.errors import StateError
 from bgproxy.state import journal as module
-from bgproxy.state.journal import (
-    Audit,
-    Journal,
-    SaveDeployment,
-    SaveEnvironment,
-    SavePointer,
-)
+from bgproxy.state.changes import Audit, SaveDeployment, SaveEnvironment, SavePointer
+from bgproxy.state.journal import Journal
 
 DEPLOYMENT = Deployment(
     id=1,
