@@ -15,6 +15,7 @@ from bgproxy.controlplane import schemas
 from bgproxy.controlplane.dashboard import Dashboard
 from bgproxy.controlplane.guards import PRINCIPAL
 from bgproxy.controlplane.idempotency import Changes, Operation
+from bgproxy.controlplane.live import EVERYTHING, LiveView
 from bgproxy.controlplane.metrics import Metrics
 from bgproxy.controlplane.openapi import describe_api
 from bgproxy.controlplane.operations import Operations
@@ -167,8 +168,15 @@ class Api:
         return _json(self._timeline.document(name, after))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events."""
-        return await self._streams.serve(request)
+        """Server-sent events; with ``?live=`` the state between them, too."""
+        name = request.query.get("live")
+        if name is None:
+            return await self._streams.serve(request)
+        if name != EVERYTHING:
+            self._operations.service(name)  # a refusal for a service that is not there
+        after = read_number(request, "samples_after", default=0, least=0, most=10**9 - 1)
+        live = LiveView(self._operations, self._timeline, name, after)
+        return await self._streams.serve(request, live)
 
     # -- changes ----------------------------------------------------------------------------------
 

@@ -145,8 +145,10 @@ def _paths() -> Json:
             ),
         },
         "/v1/events": {
-            "parameters": [_ref_parameter("Last-Event-ID")],
-            "get": _text("events", "Server-sent events", "text/event-stream", 422, 503),
+            "parameters": [
+                _ref_parameter(name) for name in ("Last-Event-ID", "live", "samples_after")
+            ],
+            "get": _text("events", "Server-sent events", "text/event-stream", 404, 422, 503),
         },
     }
 
@@ -249,6 +251,18 @@ def _parameters(services: list[str]) -> Json:
             "name": "after",
             "in": "query",
             "description": "Only samples after this one; `last` of the answer before.",
+            "schema": {"type": "integer", "minimum": 0, "maximum": 999999999, "default": 0},
+        },
+        "live": {
+            "name": "live",
+            "in": "query",
+            "description": "Also send `live` events, the state of this service or of all (`*`).",
+            "schema": {"type": "string", "enum": [*services, "*"]},
+        },
+        "samples_after": {
+            "name": "samples_after",
+            "in": "query",
+            "description": "With `live`: only samples after this one.",
             "schema": {"type": "integer", "minimum": 0, "maximum": 999999999, "default": 0},
         },
         "If-Match": _header("If-Match", "Refuse (412) unless the generation is this.", etag),

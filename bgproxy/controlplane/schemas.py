@@ -186,6 +186,8 @@ class DrainDocument(_Answer):
     requests: int
     tunnels: int
     seconds: float = Field(description="Since the switch.")
+    timeout: float = Field(description="Seconds after which requests are closed.")
+    tunnel_timeout: float = Field(description="Seconds after which tunnels are closed.")
 
 
 class BakeDocument(_Answer):
@@ -198,6 +200,9 @@ class BakeDocument(_Answer):
     failures: int
     evidence: float
     evidence_needed: float = Field(description="Evidence at which the judge decides for harm.")
+    usual: float = Field(description="Share of failures taken as usual, 0 to 1.")
+    break_even: float = Field(description="Share of failures from which on evidence grows.")
+    harm_level: float = Field(description="Share of failures that the rule is made to find.")
 
 
 class MaintenanceDocument(_Answer):

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from aiohttp import web
 
 from bgproxy.controlplane.events import Event, EventHub, Subscription
+from bgproxy.controlplane.live import LiveView
 from bgproxy.errors import Refused
 
 HEARTBEAT = 15.0
@@ -46,10 +47,13 @@ class EventStreams:
         """How many there are."""
         return len(self._open)
 
-    async def serve(self, request: web.Request) -> web.StreamResponse:
+    async def serve(self, request: web.Request, live: LiveView | None = None) -> web.StreamResponse:
         """Stream events to one subscriber until either side has enough.
 
         ``Last-Event-ID`` (or ``?after=``) resumes after that event, as far back as the hub keeps.
+
+        Args:
+            live: shows the state between the events, to those that asked for it.
 
         Raises:
             Refused: 503 when `MAX_SUBSCRIBERS` are there already, 422 for an id that is no number.
@@ -64,9 +68,9 @@ class EventStreams:
         self._open.add(subscription)
         try:
             await response.prepare(request)
-            await self._relay(subscription, response)
-        except ConnectionError:
-            pass  # the subscriber went away
+            await self._relay(subscription, live, response)
+        except (ConnectionError, Refused):
+            pass  # the subscriber went away, or the service that it looks at did
         except TimeoutError:
             # It does not read. An orderly close would wait for it to take what is buffered.
             if request.transport is not None:
@@ -76,23 +80,27 @@ class EventStreams:
             subscription.close()
         return response
 
-    async def _relay(self, subscription: Subscription, response: web.StreamResponse) -> None:
+    async def _relay(
+        self, subscription: Subscription, live: LiveView | None, response: web.StreamResponse
+    ) -> None:
         """Pass events on, with a comment after each `HEARTBEAT` of silence."""
         data = b"retry: 2000\n\n"
         while data:
             async with asyncio.timeout(WRITE_TIMEOUT):
                 await response.write(data)
-            data = await self._next(subscription)
+            data = await self._next(subscription, live)
 
-    async def _next(self, subscription: Subscription) -> bytes:
+    async def _next(self, subscription: Subscription, live: LiveView | None) -> bytes:
         """What is to be sent next; nothing when the subscription has ended."""
         try:
-            async with asyncio.timeout(HEARTBEAT):
+            async with asyncio.timeout(live.due_in() if live else HEARTBEAT):
                 first = await anext(subscription)
         except TimeoutError:
-            return b":\n\n"
+            return live.render() if live else b":\n\n"
         except StopAsyncIteration:
             return b""
+        if live:
+            live.hasten()
         await asyncio.sleep(TOGETHER)
         return b"".join(map(self._render, (first, *subscription.take_ready())))
 

@@ -9,6 +9,7 @@ from bgproxy.controlplane.entries import BackendEntry, EnvironmentEntry, Service
 from bgproxy.controlplane.maintenance import maintenance_facts
 from bgproxy.controlplane.rollout import Rollout
 from bgproxy.controlplane.times import rfc3339
+from bgproxy.domain.baseline import break_even
 from bgproxy.domain.deployment import Deployment, Outcome, Phase
 from bgproxy.domain.model import COLORS, Backend
 from bgproxy.state.ledger import Ledger
@@ -67,6 +68,8 @@ def _drain_view(service: ServiceEntry, ledger: Ledger) -> dict[str, Any] | None:
         "requests": requests,
         "tunnels": tunnels,
         "seconds": round(progress.seconds, 3) if progress is not None else 0.0,
+        "timeout": service.settings.drain.timeout,
+        "tunnel_timeout": service.settings.drain.tunnel_timeout,
     }
 
 
@@ -74,6 +77,7 @@ def _bake_view(rollout: Rollout | None) -> dict[str, Any] | None:
     if rollout is None or not rollout.phase.is_baking or rollout.bake is None:
         return None
     bake, judge = rollout.bake, rollout.bake.judge
+    usual = judge.baseline.failure_share
     return {
         "environment": str(bake.color),
         "seconds": round(bake.elapsed, 1),
@@ -82,6 +86,9 @@ def _bake_view(rollout: Rollout | None) -> dict[str, Any] | None:
         "failures": judge.failures,
         "evidence": round(judge.evidence.value, 2),
         "evidence_needed": judge.evidence.needed,
+        "usual": usual,
+        "break_even": break_even(usual, judge.harm),
+        "harm_level": judge.harm,
         "mode": str(service_mode(bake.service)),
         "has_held": bake.has_held,
         "is_slow": judge.is_slow,

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bgproxy.controlplane import sse
+from bgproxy.controlplane import live, sse
 from bgproxy.controlplane.events import Event
 from tests.admin_double import Admin
 
@@ -151,3 +151,49 @@ async def test_a_subscriber_that_does_not_read_is_dropped(
             await asyncio.sleep(0.005)
     assert admin.server.subscribers == 0
     writer.close()
+
+
+async def _live(response: aiohttp.ClientResponse) -> dict[str, Any]:
+    """The next view; events between are passed over."""
+    while True:
+        block = await _next(response)
+        if block["event"] == "live":
+            assert "id" not in block
+            document: dict[str, Any] = json.loads(block["data"])
+            return document
+
+
+async def test_a_stream_shows_the_state_if_asked(admin: Admin, http: aiohttp.ClientSession) -> None:
+    """At once, and each second, with the samples that are new."""
+    stream = await _open(http, "/v1/events?live=default")
+    first = await _live(stream)
+    assert [service["name"] for service in first["services"]] == ["default"]
+    times = [at for _ in range(3) for at in (await _live(stream))["timeline"]["at"]]
+    assert times
+    assert times == sorted(set(times))
+    stream.close()
+
+
+async def test_an_event_brings_the_state_with_it(
+    admin: Admin, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page shows a rollback when it happens, not at the next beat."""
+    monkeypatch.setattr(live, "EVERY", 30.0)
+    stream = await _open(http, "/v1/events?live=*")
+    assert (await _live(stream))["services"][0]["active"] == "blue"
+    admin.operations.active = "green"
+    admin.events.publish("switch", "default")
+    assert (await _live(stream))["services"][0]["active"] == "green"
+    stream.close()
+
+
+async def test_a_stream_ends_with_the_service_it_shows(
+    admin: Admin, http: aiohttp.ClientSession
+) -> None:
+    """A reload took it away; asked for again it is not found."""
+    stream = await _open(http, "/v1/events?live=default")
+    await _live(stream)
+    admin.operations.names = []
+    assert await stream.content.read() is not None
+    assert (await http.get("/v1/events?live=default")).status == 404
+    assert (await http.get("/v1/events?live=*&samples_after=x")).status == 422

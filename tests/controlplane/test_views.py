@@ -64,8 +64,14 @@ async def test_a_drain_is_shown_as_soon_as_the_pointer_has_moved(tmp_path: Path)
         plane.fleet.carry(slot)
         plane.fleet.quiet.set()
     assert document["phase"] == "draining"
-    drain = {"environment": "blue", "requests": 2, "tunnels": 1, "seconds": 0.0}
-    assert document["drain"] == drain
+    assert document["drain"] == {
+        "environment": "blue",
+        "requests": 2,
+        "tunnels": 1,
+        "seconds": 0.0,
+        "timeout": 5.0,
+        "tunnel_timeout": 5.0,
+    }
 
 
 async def test_an_environment_may_be_stopped_only_when_nobody_needs_it(tmp_path: Path) -> None:
