@@ -297,7 +297,9 @@ class Fleet:
         if lived < _FAST_DEATH_SECONDS:
             await asyncio.sleep(_LONGEST_RESPAWN_DELAY)
         if not self._is_stopping:
-            await self._spawn(worker.index)
+            successor = await self._spawn(worker.index)
+            if successor.is_alive and successor.table:
+                log.info("worker replaced", worker=successor.index, pid=successor.process.pid)
 
     def _fold(self, index: int) -> None:
         owners = {

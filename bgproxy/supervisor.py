@@ -101,6 +101,7 @@ class _Supervisor:
         settings = self._settings
         fleet = Fleet(block, listeners, settings.proxy.backlog, self._entrances())
         coordinator = Coordinator(settings, journal, fleet, self._events)
+        event_log.name_generations(lambda service: _generation(fleet, service))
         metrics = Metrics(block, lambda: fleet.table, has_scanner=SCANNER == "compiled")
         admin = AdminServer(settings.admin, coordinator, self._events, metrics)
         try:
@@ -125,6 +126,7 @@ class _Supervisor:
             await admin.stop()
             await coordinator.stop()
             await fleet.stop(0.0, 0.0)
+            event_log.name_generations(None)
             block.close()
         log.info("stopped")
 
@@ -147,6 +149,7 @@ class _Supervisor:
             settings = load_config(self._config_path, os.environ)
             _try_access_log(settings)
         except (ConfigError, OSError) as error:
+            metrics.reloads.failed()
             log.error("configuration refused, the old one stays", faults=str(error).splitlines())
             return
         for what, old, new in (
@@ -162,9 +165,11 @@ class _Supervisor:
         try:
             await coordinator.reconfigure(settings)
         except (Refused, StateError) as error:
+            metrics.reloads.failed()
             log.error("configuration not taken over, the old one stays", error=str(error))
             return
         self._settings = settings
+        metrics.reloads.succeeded()
         await self._renew_entrances(fleet, settings)
         self._take_stock_of_files(settings, metrics)
         _warn(settings)
@@ -215,6 +220,13 @@ class _Supervisor:
                 fleet.hurry()
             again.cancel()
         await stopping
+
+
+def _generation(fleet: Fleet, service: str) -> int | None:
+    """The generation that a service is in, None before the workers know it."""
+    words = (route.word for route in fleet.table.services if route.name == service)
+    word = next(words, None)
+    return None if word is None else fleet.ledger.pointer(word).generation
 
 
 def _addresses(listen: tuple[Listener, ...]) -> set[Address]:

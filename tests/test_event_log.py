@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from bgproxy import event_log
+from bgproxy.controlplane import events
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +89,33 @@ def test_people_get_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[" in with_colors.getvalue()
     assert "switch" in without.getvalue()
     assert "\x1b[" not in without.getvalue()
+
+
+def test_a_line_about_a_service_says_its_generation() -> None:
+    """Whoever logs it, unless it says one itself; where there is no such service, none."""
+    stream = io.StringIO()
+    event_log.configure(stream)
+    event_log.name_generations({"default": 7}.get)
+    log = structlog.get_logger("x")
+    log.info("a", service="default")
+    log.info("b", service="default", generation=6)
+    log.info("c", service="")
+    log.info("d", service="gone")
+    event_log.name_generations(None)
+    log.info("e", service="default")
+    assert [line.get("generation") for line in _lines(stream)] == [7, 6, None, None, None]
+
+
+def test_an_event_has_the_level_that_it_deserves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What people should look at stands out from what went as planned."""
+    stream = io.StringIO()
+    event_log.configure(stream)
+    monkeypatch.setattr(events, "_log", structlog.get_logger("x"))
+    for type in ("switch", "auto_rollback", "fail_open"):
+        events.EventHub().publish(type, "default", to="green")
+    lines = [(line["event"], line["level"], line["service"]) for line in _lines(stream)]
+    assert lines == [
+        ("switch", "info", "default"),
+        ("auto_rollback", "warning", "default"),
+        ("fail_open", "error", "default"),
+    ]

@@ -94,7 +94,6 @@ class Coordinator:
         """Begin to probe, resolve and watch; go on with what a restart interrupted."""
         self._is_running = True
         for warning in self._journal.warnings:
-            _log.error("state_recovered", detail=warning)
             self._events.publish("state_recovered", "", detail=warning)
         self._inventory.start()
         self._sampler.start()

@@ -12,6 +12,19 @@ import structlog
 
 _log = structlog.get_logger("bgproxy.events")
 
+_LEVELS = {
+    "fail_open": "error",
+    "file_degraded": "error",
+    "state_recovered": "error",
+    "auto_rollback": "warning",
+    "hold": "warning",
+    "latency": "warning",
+    "refused": "warning",
+    "worker_died": "warning",
+    "would_roll_back": "warning",
+}
+"""Levels of events in the log; that of all others is ``info``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -105,7 +118,8 @@ class EventHub:
         self._kept.append(event)
         for subscription in tuple(self._subscriptions):
             subscription.offer(event)
-        _log.info(type, **{"service": service, "event_id": event.id} | data)
+        log = getattr(_log, _LEVELS.get(type, "info"))
+        log(type, **{"service": service, "event_id": event.id} | data)
         return event
 
     def subscribe(self, after: int | None = None) -> Subscription:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import structlog
-
 from bgproxy.controlplane.entries import BackendEntry, EnvironmentEntry, ServiceEntry
 from bgproxy.controlplane.events import EventHub
 from bgproxy.controlplane.exchange import ProbeResult
@@ -23,14 +21,12 @@ from bgproxy.state.table import RoutingTable
 _LOOK_UP_TIMEOUT = 2.0
 """Seconds that a change waits for names that are new; a late one follows by itself."""
 
-_log = structlog.get_logger("bgproxy.inventory")
-
 
 class Inventory:
     """Joins the registry with those who keep it true and those who must know.
 
     Attributes:
-        limits, trusted_proxies, access_log: what of the configuration goes into every table besides
+        limits, trusted_proxies, access_log, tracing: what of the configuration goes into every table besides
             services.
     """
 
@@ -68,7 +64,12 @@ class Inventory:
     def table(self, number: int) -> RoutingTable:
         """The routing table as of now."""
         return RoutingTable(
-            number, self.registry.routes(), self.limits, self.trusted_proxies, self.access_log
+            number,
+            self.registry.routes(),
+            self.limits,
+            self.trusted_proxies,
+            self.access_log,
+            self.tracing,
         )
 
     async def look_up(self, backends: Iterable[Backend]) -> None:
@@ -142,7 +143,6 @@ class Inventory:
         detail = "no backend of the active environment is healthy; traffic is sent to all of them"
         color = str(environment.color)
         self._events.publish("fail_open", service.name, environment=color, detail=detail)
-        _log.error("fail_open", service=service.name, environment=color)
 
     def _addresses_changed(self, name: str) -> None:
         """A name stands for other addresses now."""

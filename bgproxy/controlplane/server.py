@@ -57,6 +57,7 @@ class AdminServer:
         self._streams = EventStreams(events)
         self._changes = Changes()
         self._timeline = Timeline(metrics.ledger, metrics.table)
+        metrics.services.operations = operations
         api = Api(operations, self._streams, metrics, self._timeline, Dashboard(), self._changes)
         self.routes = api.routes()
         self._events = events

@@ -18,7 +18,7 @@ from bgproxy.controlplane.tasks import Tasks
 from bgproxy.controlplane.verify import Verifier
 from bgproxy.domain.baseline import Baseline
 from bgproxy.domain.model import RollbackMode
-from bgproxy.domain.rollback import Gate, Judge, Verdict, WayBack, judge_way_back
+from bgproxy.domain.rollback import Cause, Gate, Judge, Verdict, WayBack, judge_way_back
 from bgproxy.errors import Refused
 from bgproxy.state.ledger import Ledger
 
@@ -104,7 +104,7 @@ class Watch:
         self, service: ServiceEntry, rollout: Rollout, bake: Bake, verdict: Verdict
     ) -> Gate:
         if why := rollout.deployment.irreversible:
-            return Gate(False, f"this release must not be taken back: {why}")
+            return Gate(False, f"this release must not be taken back: {why}", Cause.IRREVERSIBLE)
         old = service.environment(rollout.deployment.from_color)
         applied_at = rollout.deployment.applied_at or 0.0
         fresh = await self._probes.probe_now(old.entries)
@@ -190,3 +190,4 @@ class Watch:
             detail=verdict.detail,
             gate=gate.detail,
         )
+            cause=gate.cause and str(gate.cause),

@@ -11,6 +11,7 @@ for latency. What the judge finds is acted upon only if the gate (`judge_way_bac
 from __future__ import annotations
 
 import math
+import enum
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -313,6 +314,16 @@ class Gate:
     may_roll_back: bool
     detail: str
 
+class Cause(enum.StrEnum):
+    """Why a rollback may not happen."""
+
+    GONE = "gone"
+    BOTH_FAILING = "both_failing"
+    UNSTEADY = "unsteady"
+    NO_BETTER = "no_better"
+    IRREVERSIBLE = "irreversible"
+
+
 
 def judge_way_back(way: WayBack, current_share: float, usual: float, *, has_held: bool) -> Gate:
     """Whether the old environment is healthy now and would be better.
@@ -323,8 +334,9 @@ def judge_way_back(way: WayBack, current_share: float, usual: float, *, has_held
         has_held: the gate said no before in this deployment; then a moment's health will not do,
             or a dependency that both share would flip the pointer as it comes back.
     """
+    cause: Cause | None = None
     if not way.is_there:
-        return Gate(False, "the environment that was active before is gone")
+        return Gate(False, "the environment that was active before is gone", Cause.GONE)
     if 2 * way.healthy < way.backends or not way.healthy:
         return Gate(
             False,
@@ -333,13 +345,16 @@ def judge_way_back(way: WayBack, current_share: float, usual: float, *, has_held
         )
     if way.failed_checks:
         names = ", ".join(way.failed_checks)
-        return Gate(False, f"both environments fail: shared dependency? (checks fail: {names})")
+        detail = f"both environments fail: shared dependency? (checks fail: {names})"
+        return Gate(False, detail, Cause.BOTH_FAILING)
     if has_held and way.healthy_for < STEADY_AFTER_HOLD:
-        return Gate(False, f"the old environment is healthy for {way.healthy_for:.0f} s only")
+        detail = f"the old environment is healthy for {way.healthy_for:.0f} s only"
+        return Gate(False, detail, Cause.UNSTEADY)
     if 0 < current_share <= usual:
-        return Gate(False, "the old environment failed as often")
+        return Gate(False, "the old environment failed as often", Cause.NO_BETTER)
     return Gate(True, f"{way.healthy} of {way.backends} old backends answer well")
 
 
+            Cause.BOTH_FAILING,
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"

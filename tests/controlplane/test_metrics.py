@@ -159,9 +159,12 @@ async def test_the_build_is_told(admin: Admin) -> None:
 async def test_what_happens_is_counted(admin: Admin) -> None:
     """Ended deployments, drains, dead workers and failing open, from their events."""
     ended = {"from": "blue", "to": "green", "kind": "switch", "outcome": "rolled_back"}
+    drain = {"environment": "blue", "seconds": 0.7, "closed_requests": 2, "closed_tunnels": 0}
     for type, data in (
         ("finished", ended),
-        ("drained", {"environment": "blue", "seconds": 0.7}),
+        ("auto_rollback", {"from": "blue", "to": "green"}),
+        ("hold", {"environment": "green", "cause": "both_failing"}),
+        ("drained", drain),
         ("worker_died", {"worker": 1}),
         ("fail_open", {"environment": "blue"}),
         ("health", {"environment": "blue"}),
@@ -174,5 +177,63 @@ async def test_what_happens_is_counted(admin: Admin) -> None:
     assert _value(samples, "bgproxy_drain_duration_seconds_sum", **BLUE) == 0.7
     assert _value(samples, "bgproxy_drain_duration_seconds_bucket", **BLUE, le="0.5") == 0
     assert _value(samples, "bgproxy_drain_duration_seconds_bucket", **BLUE, le="1.0") == 1
+    assert _value(samples, "bgproxy_drain_closed_total", **BLUE, what="requests") == 2
+    assert _value(samples, "bgproxy_pointer_moves_total", **GREEN, kind="auto_rollback") == 1
+    assert _value(samples, "bgproxy_rollbacks_held_total", **GREEN, cause="both_failing") == 1
     assert _value(samples, "bgproxy_worker_deaths_total") == 1
     assert _value(samples, "bgproxy_fail_open_total", service="default") == 1
+
+
+async def test_the_first_of_a_kind_is_an_increase(admin: Admin) -> None:
+    """What alerts are written for begins with zero, before anything happened."""
+    samples = await _scrape(admin)
+    for side in (BLUE, GREEN):
+        assert _value(samples, "bgproxy_pointer_moves_total", **side, kind="auto_rollback") == 0
+        assert _value(samples, "bgproxy_rollbacks_held_total", **side, cause="both_failing") == 0
+        assert _value(samples, "bgproxy_drain_closed_total", **side, what="tunnels") == 0
+        inconclusive = {"kind": "switch", "outcome": "inconclusive"}
+        assert _value(samples, "bgproxy_switches_total", **side, **inconclusive) == 0
+    assert _value(samples, "bgproxy_fail_open_total", service="default") == 0
+
+
+async def test_a_bake_is_shown_while_it_lasts(admin: Admin) -> None:
+    """With the evidence, and what it takes."""
+    assert not any(name.startswith("bgproxy_bake") for name, _ in await _scrape(admin))
+    admin.operations.phase = "baking"
+    admin.operations.bake = {
+        "environment": "green",
+        "seconds": 12.5,
+        "of_seconds": 600.0,
+        "requests": 100,
+        "failures": 7,
+        "evidence": 8.25,
+        "evidence_needed": 20.0,
+        "has_held": True,
+    }
+    samples = await _scrape(admin)
+    assert _value(samples, "bgproxy_bake_evidence", **GREEN) == 8.25
+    assert _value(samples, "bgproxy_bake_evidence_needed", **GREEN) == 20
+    assert _value(samples, "bgproxy_bake_held", **GREEN) == 1
+    assert _value(samples, "bgproxy_phase", service="default", phase="baking") == 1
+    assert _value(samples, "bgproxy_phase", service="default", phase="steady") == 0
+
+
+async def test_readiness_and_maintenance_are_told(admin: Admin) -> None:
+    """As the admin API says them."""
+    samples = await _scrape(admin)
+    assert _value(samples, "bgproxy_ready") == 1
+    assert _value(samples, "bgproxy_maintenance", service="default") == 0
+    admin.operations.ready = (False, "the proxy is stopping")
+    admin.operations.maintenance = {"message": "Closed."}
+    samples = await _scrape(admin)
+    assert _value(samples, "bgproxy_ready") == 0
+    assert _value(samples, "bgproxy_maintenance", service="default") == 1
+
+
+async def test_a_refused_configuration_is_told(admin: Admin) -> None:
+    """Until one is taken over."""
+    assert _value(await _scrape(admin), "bgproxy_config_last_reload_successful") == 1
+    admin.metrics.reloads.failed()
+    assert _value(await _scrape(admin), "bgproxy_config_last_reload_successful") == 0
+    admin.metrics.reloads.succeeded()
+    assert _value(await _scrape(admin), "bgproxy_config_last_reload_successful") == 1
