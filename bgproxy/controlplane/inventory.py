@@ -26,7 +26,7 @@ class Inventory:
     """Joins the registry with those who keep it true and those who must know.
 
     Attributes:
-        limits, trusted_proxies, access_log, tracing: what of the configuration goes into every table besides
+        limits, trusted_proxies, access_log: what of the configuration goes into every table besides
             services.
     """
 
@@ -64,12 +64,7 @@ class Inventory:
     def table(self, number: int) -> RoutingTable:
         """The routing table as of now."""
         return RoutingTable(
-            number,
-            self.registry.routes(),
-            self.limits,
-            self.trusted_proxies,
-            self.access_log,
-            self.tracing,
+            number, self.registry.routes(), self.limits, self.trusted_proxies, self.access_log
         )
 
     async def look_up(self, backends: Iterable[Backend]) -> None:

@@ -189,5 +189,5 @@ class Watch:
             rule=verdict.rule,
             detail=verdict.detail,
             gate=gate.detail,
-        )
             cause=gate.cause and str(gate.cause),
+        )

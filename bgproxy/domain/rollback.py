@@ -10,8 +10,8 @@ for latency. What the judge finds is acted upon only if the gate (`judge_way_bac
 
 from __future__ import annotations
 
-import math
 import enum
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -307,13 +307,6 @@ class WayBack:
     healthy_for: float = math.inf
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """Whether a rollback may happen, and why or why not."""
-
-    may_roll_back: bool
-    detail: str
-
 class Cause(enum.StrEnum):
     """Why a rollback may not happen."""
 
@@ -323,6 +316,18 @@ class Cause(enum.StrEnum):
     NO_BETTER = "no_better"
     IRREVERSIBLE = "irreversible"
 
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Whether a rollback may happen, and why or why not.
+
+    Args:
+        cause: of a no; None for a yes.
+    """
+
+    may_roll_back: bool
+    detail: str
+    cause: Cause | None = None
 
 
 def judge_way_back(way: WayBack, current_share: float, usual: float, *, has_held: bool) -> Gate:
@@ -334,7 +339,6 @@ def judge_way_back(way: WayBack, current_share: float, usual: float, *, has_held
         has_held: the gate said no before in this deployment; then a moment's health will not do,
             or a dependency that both share would flip the pointer as it comes back.
     """
-    cause: Cause | None = None
     if not way.is_there:
         return Gate(False, "the environment that was active before is gone", Cause.GONE)
     if 2 * way.healthy < way.backends or not way.healthy:
@@ -342,6 +346,7 @@ def judge_way_back(way: WayBack, current_share: float, usual: float, *, has_held
             False,
             f"both environments fail: shared dependency? ({way.healthy} of {way.backends} "
             "backends of the old one are healthy)",
+            Cause.BOTH_FAILING,
         )
     if way.failed_checks:
         names = ", ".join(way.failed_checks)
@@ -355,6 +360,5 @@ def judge_way_back(way: WayBack, current_share: float, usual: float, *, has_held
     return Gate(True, f"{way.healthy} of {way.backends} old backends answer well")
 
 
-            Cause.BOTH_FAILING,
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
