@@ -275,6 +275,8 @@ class Fleet:
                         self.on_backend_trouble(slot, reason)
                 case channel.LogTrouble(detail):
                     log.error("access log", worker=worker.index, detail=detail)
+                case channel.TraceTrouble(detail):
+                    log.error("tracing", worker=worker.index, detail=detail)
                 case channel.FailureSample():
                     if self.on_failure_sample is not None:
                         self.on_failure_sample(message)

@@ -19,6 +19,7 @@ from bgproxy.domain.model import (
 from bgproxy.domain.preview import Preview
 from bgproxy.domain.tls import UpstreamTls
 from bgproxy.units import format_duration, format_share, format_size
+from bgproxy.domain.tracing import Tracing
 
 _COLUMN = 13
 _WIDTH = 100
@@ -74,6 +75,8 @@ def _proxy(proxy: ProxySettings) -> Iterator[str]:
     if proxy.access_log.path:
         yield _line("requests", _access_log(proxy.access_log), 2)
     yield _line("shutdown", f"after at most {format_duration(proxy.shutdown_timeout)}", 2)
+    if proxy.tracing.endpoint:
+        yield _line("spans", _tracing(proxy.tracing), 2)
 
 
 def _access_log(log: AccessLog) -> str:
@@ -83,6 +86,13 @@ def _access_log(log: AccessLog) -> str:
 
 
 def _listener(listener: Listener) -> str:
+def _tracing(tracing: Tracing) -> str:
+    """By host alone: paths of collectors may hold secrets."""
+    host = urlsplit(tracing.endpoint).netloc
+    share = f"{format_share(tracing.sample)} of the traces begun here"
+    return f"sent to {host} as {tracing.service_name}, {share}"
+
+
     parts = [str(listener)]
     if listener.tls is not None:
         contents = (files.content for files in listener.tls.certificates)

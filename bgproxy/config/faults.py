@@ -111,9 +111,9 @@ def _known_instead(path: Path) -> str:
     """What may have been meant by a key that is not known."""
     name, section = str(path[-1]), pattern_of(path[:-1])
     known = keys_of(section)
-    if hint := did_you_mean(name, known):
-        return hint.removeprefix("; ")
+    hint = did_you_mean(name, known).removeprefix("; ")
     elsewhere = [".".join(pattern[:-1]) for pattern in all_keys() if pattern[-1] == name]
     if elsewhere:
-        return f"it belongs to {one_of(place or 'the top' for place in elsewhere[:_MOST_PLACES])}"
-    return f"known here: {', '.join(known)}"
+        places = one_of(place or "the top" for place in elsewhere[:_MOST_PLACES])
+        return f"it belongs to {places}" + (f", or {hint}" if hint else "")
+    return hint or f"known here: {', '.join(known)}"

@@ -34,6 +34,7 @@ from bgproxy.config.settings import (
     Token,
 )
 from bgproxy.config.tls_schema import ListenerSection, OneOrMoreListeners, TextOrListener
+from bgproxy.config.tracing_schema import TracingSection
 from bgproxy.config.web_readers import Cidr, HostPattern, Listen, Name, Secret
 from bgproxy.domain.access_log import AccessLog, LogFormat
 from bgproxy.domain.model import ProxyLimits
@@ -151,12 +152,17 @@ class ProxySection(Section):
     access_log: AccessLogSection = Field(
         default_factory=AccessLogSection, description="One line for each request; off by default."
     )
+    tracing: TracingSection = Field(
+        default_factory=TracingSection,
+        description="A span for each request, by OpenTelemetry; off by default.",
+    )
 
     def build(self) -> ProxySettings:
         """The settings; ``auto`` is made a number here."""
         usable = min(len(os.sched_getaffinity(0)), MAX_WORKERS)
         values = self.values()
         values |= {"limits": self.limits.build(), "access_log": self.access_log.build()}
+        values["tracing"] = self.tracing.build()
         values["workers"] = self.workers or usable
         values["listen"] = tuple(listener.build() for listener in self.listen)
         return ProxySettings(**values)

@@ -11,6 +11,7 @@ from bgproxy.domain.access_log import AccessLog
 from bgproxy.domain.model import ProxyLimits, Service
 from bgproxy.domain.tls import Certificate
 from bgproxy.errors import Fault
+from bgproxy.domain.tracing import Tracing
 
 MAX_WORKERS = 64
 """As many as the shared memory has room for."""
@@ -215,6 +216,7 @@ class ProxySettings:
 
     listen: tuple[Listener, ...] = (Listener(Address("127.0.0.1", 8080)),)
     workers: int = 1
+        tracing: where spans of requests go.
     limits: ProxyLimits = field(default_factory=ProxyLimits)
     trusted_proxies: tuple[Network, ...] = ()
     shutdown_timeout: float = 30.0
@@ -224,6 +226,7 @@ class ProxySettings:
 
 @dataclass(frozen=True, slots=True)
 class AdminSettings:
+    tracing: Tracing = field(default_factory=Tracing)
     """The admin side.
 
     Args:

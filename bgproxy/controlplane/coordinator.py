@@ -179,6 +179,7 @@ class Coordinator:
         """The SERVICE document."""
         return views.service_view(self._find(name), self._ledger)
 
+        self._inventory.tracing = settings.proxy.tracing
     async def history(self, name: str, limit: int) -> list[dict[str, Any]]:
         """The last DEPLOYMENT documents, newest first."""
         service = self._find(name)

@@ -15,6 +15,7 @@ from bgproxy.controlplane.resolver import Resolver
 from bgproxy.domain.access_log import AccessLog
 from bgproxy.domain.model import COLORS, Backend, Color, ProxyLimits
 from bgproxy.domain.outcome import Reason
+from bgproxy.domain.tracing import Tracing
 from bgproxy.state.channel import FailureSample
 from bgproxy.state.table import RoutingTable
 
@@ -26,8 +27,8 @@ class Inventory:
     """Joins the registry with those who keep it true and those who must know.
 
     Attributes:
-        limits, trusted_proxies, access_log: what of the configuration goes into every table besides
-            services.
+        limits, trusted_proxies, access_log, tracing: what of the configuration goes into every
+            table besides services.
     """
 
     def __init__(self, fleet: Fleet, events: EventHub) -> None:
@@ -41,6 +42,7 @@ class Inventory:
         self.limits = ProxyLimits()
         self.trusted_proxies: tuple[str, ...] = ()
         self.access_log = AccessLog()
+        self.tracing = Tracing()
 
     def start(self) -> None:
         """Begin to probe, resolve and publish; the workers have table 1."""
@@ -64,7 +66,12 @@ class Inventory:
     def table(self, number: int) -> RoutingTable:
         """The routing table as of now."""
         return RoutingTable(
-            number, self.registry.routes(), self.limits, self.trusted_proxies, self.access_log
+            number,
+            self.registry.routes(),
+            self.limits,
+            self.trusted_proxies,
+            self.access_log,
+            self.tracing,
         )
 
     async def look_up(self, backends: Iterable[Backend]) -> None:

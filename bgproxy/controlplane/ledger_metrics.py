@@ -83,6 +83,8 @@ async def read_ledger(ledger: Ledger, table: RoutingTable) -> Reading:
             ("connections_accepted", "Client connections accepted.", read(cells.ACCEPTED)),
             ("connections_turned_away", "Connections over the bound.", read(cells.TURNED_AWAY)),
             ("access_log_lines_lost", "Lines that were not written.", read(cells.LOG_LINES_LOST)),
+            ("spans_exported", "Spans that a collector took.", read(cells.SPANS_EXPORTED)),
+            ("spans_dropped", "Spans that were not sent.", read(cells.SPANS_DROPPED)),
         ),
         refused=(
             *((str(status), read(cells.refused_cell(status))) for status in cells.REFUSED_STATUSES),

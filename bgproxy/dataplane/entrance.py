@@ -17,6 +17,7 @@ from bgproxy.dataplane.downstream import Downstream
 from bgproxy.dataplane.redirect import RedirectingDownstream
 from bgproxy.dataplane.routes import RoutesApart
 from bgproxy.dataplane.tls import TlsConnection
+from bgproxy.dataplane.tracing import Traced, TracedRedirecting
 from bgproxy.domain.tls import Certificate
 from bgproxy.errors import BadRequest
 from bgproxy.protocol.proxy_header import read_proxy_header
@@ -61,13 +62,16 @@ class Entrance:
             client: the address that a PROXY header named; empty for the peer's own.
         """
         worker = self.worker
+        is_traced = worker.observers.tracer is not None
         if self._context is None and self._https_port:
-            return RedirectingDownstream(worker, client, self._https_port)
+            redirecting = TracedRedirecting if is_traced else RedirectingDownstream
+            return redirecting(worker, client, self._https_port)
+        kind = Traced if is_traced else Downstream
+        downstream = kind(worker, b"http" if self._context is None else b"https", client)
+        downstream.routes = self._routes
         if self._context is None:
-            plain = Downstream(worker, client=client)
-            plain.routes = self._routes
-            return plain
-        return TlsArrival(worker, Downstream(worker, b"https", client=client), self._context)
+            return downstream
+        return TlsArrival(worker, downstream, self._context)
 
     def is_proxy(self, address: str) -> bool:
         """Whether a peer may say for whom it speaks."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Routes,
         RoutesApart,
     )
+    from bgproxy.dataplane.span_attributes import Span
     from bgproxy.dataplane.tunnel import Tunnel
     from bgproxy.dataplane.upstream import Upstream
     from bgproxy.dataplane.worker import Worker
@@ -52,6 +53,7 @@ class Exchange(ClientConnection):
         "number",
         "route",
         "routes",
+        "span",
         "started",
         "status",
         "tried",
@@ -76,6 +78,7 @@ class Exchange(ClientConnection):
         self.may_be_repeated = False
         self.tried: tuple[BackendState, ...] = ()
         self.tunnel: Tunnel | None = None
+        self.span: Span | None = None
 
     def send(self, upstream: Upstream) -> None:
         """Put the request on a backend connection."""

@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING, Any, cast
 import uvloop
 
 from bgproxy.dataplane import failing, waiting
-from bgproxy.dataplane.access_log import RequestLog
 from bgproxy.dataplane.connection import EXCHANGE, IDLE, TUNNEL
 from bgproxy.dataplane.downstream import Downstream
 from bgproxy.dataplane.entrance import Entrance
+from bgproxy.dataplane.observers import Observer, Observers
 from bgproxy.dataplane.routes import BackendState, Routes
 from bgproxy.state import channel, ledger
 from bgproxy.state.entrance import EntranceRoute
@@ -44,13 +44,11 @@ if TYPE_CHECKING:
     from bgproxy.dataplane.entrance import ProxyArrival, TlsArrival
     from bgproxy.dataplane.exchange import Exchange
     from bgproxy.dataplane.upstream import Upstream
-    from bgproxy.domain.access_log import AccessLog
     from bgproxy.domain.outcome import Reason
 
 SCRATCH_BYTES = 64 * 1024
 TICK_SECONDS = 0.05
 _SAMPLES_PER_TICK = 2
-_LAST_WRITE_SECONDS = 1.0
 _RATE_TICKS = 100
 """Ticks between two looks at the rate of uploads: 5 s."""
 
@@ -87,7 +85,8 @@ class Worker:
         self.cells = self.ledger.cells
         self.scratch = memoryview(bytearray(SCRATCH_BYTES))
         self.routes = Routes(arguments.index)
-        self.log: RequestLog | None = None
+        self.observers = Observers(self, self._say)
+        self.log: Observer | None = None
         self.connections: set[Downstream] = set()
         self.arrivals: set[ProxyArrival | TlsArrival] = set()
         self.upstreams: set[Upstream] = set()
@@ -164,6 +163,10 @@ class Worker:
     def count_refused(self, status: int) -> None:
         """Count an answer of our own to a request that no environment saw."""
         self.cells[self._slab + ledger.refused_cell(status)] += 1
+
+    def count_head(self, cell: int, count: int) -> None:
+        """Add to a cell of the head of this worker's slab, such as `ledger.SPANS_DROPPED`."""
+        self.cells[self._slab + cell] += count
 
     def report_trouble(self, backend: BackendState, reason: Reason) -> None:
         """Tell the supervisor that a backend did not take a connection."""
@@ -247,8 +250,7 @@ class Worker:
                 environment.flush(cells, route.limits.retry_share)
         cells[self._slab + ledger.CONNECTIONS] = len(self.connections)
         cells[self._slab + ledger.HELD] = sum(len(r.held) for r in self.routes.services)
-        if self.log is not None:
-            cells[self._slab + ledger.LOG_LINES_LOST] += self.log.tick()
+        self.observers.tick()
         self.ledger.mark_seen(self.index)
 
     # -- the channel ----------------------------------------------------------------------------
@@ -268,9 +270,7 @@ class Worker:
         for upstream in list(self.upstreams):
             upstream.close()
         self._publish()
-        if self.log is not None:
-            self.log.close()
-            await self.loop.run_in_executor(None, self.log.file.join, _LAST_WRITE_SECONDS)
+        await self.observers.close()
         self._writer.close()
 
     async def _obey(self, reader: asyncio.StreamReader) -> None:
@@ -293,8 +293,7 @@ class Worker:
                 case channel.Stop():
                     self.begin_stop(message)
                 case channel.ReopenLog():
-                    if self.log is not None:
-                        self.log.reopen()
+                    self.observers.reopen()
 
     def _say(self, message: channel.Message) -> None:
         if self._writer is not None and not self._writer.is_closing():
@@ -303,7 +302,7 @@ class Worker:
     async def _use(self, table: RoutingTable) -> None:
         is_first = self.routes.table.number == 0
         orphans = self.routes.apply(table)
-        self._use_log(table.access_log)
+        self.log = self.observers.use(table)
         timeouts = [service.timeouts for service in table.services]
         self.head_timeout = max((t.request_head for t in timeouts), default=10.0)
         self.idle_timeout = max((t.idle for t in timeouts), default=75.0)
@@ -318,19 +317,6 @@ class Worker:
             await self._listen()
         self.cells[self._slab + ledger.TABLE] = table.number
         self._say(channel.TableUsed(table.number))
-
-    def _use_log(self, settings: AccessLog) -> None:
-        """Write requests down as a new table says."""
-        log = self.log
-        if log is not None and log.settings == settings:
-            log.forget_places()
-            return
-        if log is not None:
-            log.close()
-        self.log = RequestLog(settings, self, self._report_log) if settings.path else None
-
-    def _report_log(self, detail: str) -> None:
-        self._say(channel.LogTrouble(detail))
 
     async def _listen(self) -> None:
         for sock, entrance in zip(self._listeners, self._entrances, strict=True):

@@ -102,6 +102,13 @@ class LogTrouble:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceTrouble:
+    """From a worker: spans cannot be sent; one sentence says why."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class BackendTrouble:
     """From a worker: a backend did not take a connection."""
 
@@ -140,6 +147,7 @@ Message = (
     | Stop
     | ReopenLog
     | LogTrouble
+    | TraceTrouble
     | BackendTrouble
     | FailureSample
 )

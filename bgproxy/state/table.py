@@ -15,6 +15,7 @@ from bgproxy.domain.error_pages import ErrorPage
 from bgproxy.domain.model import Color, ProxyLimits, ServiceLimits, Timeouts
 from bgproxy.domain.preview import Preview
 from bgproxy.domain.tls import UpstreamTls
+from bgproxy.domain.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class RoutingTable:
         number: grows by one with every table.
         trusted_proxies: networks, as text, whose forwarding fields are believed.
         access_log: where requests are written down.
+        tracing: where spans of requests go.
     """
 
     number: int
@@ -109,6 +111,7 @@ class RoutingTable:
     limits: ProxyLimits = field(default_factory=ProxyLimits)
     trusted_proxies: tuple[str, ...] = ()
     access_log: AccessLog = field(default_factory=AccessLog)
+    tracing: Tracing = field(default_factory=Tracing)
 
     def to_bytes(self) -> bytes:
         """Pack for the socket pair."""
