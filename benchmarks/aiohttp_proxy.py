@@ -7,10 +7,19 @@ connections, no decompression, no body collected.
 from __future__ import annotations
 
 import argparse
+import asyncio
+import ssl
 from collections.abc import AsyncIterator
 
 import uvloop
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
+from aiohttp import (
+    ClientSession,
+    ClientTimeout,
+    ClientWebSocketResponse,
+    DummyCookieJar,
+    TCPConnector,
+    web,
+)
 from multidict import CIMultiDict, CIMultiDictProxy
 
 _HOP_BY_HOP = (
@@ -22,6 +31,7 @@ _HOP_BY_HOP = (
     "Transfer-Encoding",
     "Upgrade",
 )
+_OF_HANDSHAKE = ("Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Extensions")
 _PIECE = 64 << 10
 
 _SESSION = web.AppKey("session", ClientSession)
@@ -35,6 +45,8 @@ def build(backend: str) -> web.Application:
         headers["X-Forwarded-For"] = request.remote or ""
         headers["X-Forwarded-Proto"] = request.scheme
         headers["X-Forwarded-Host"] = request.host
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await _relay_messages(request, backend + request.raw_path, headers)
         async with request.app[_SESSION].request(
             request.method,
             backend + request.raw_path,
@@ -66,6 +78,31 @@ def build(backend: str) -> web.Application:
     return application
 
 
+async def _relay_messages(
+    request: web.Request, url: str, headers: CIMultiDict[str]
+) -> web.WebSocketResponse:
+    """Open a WebSocket on either side, and pass messages both ways until one ends."""
+    client = web.WebSocketResponse()
+    for name in _OF_HANDSHAKE:
+        headers.popall(name, None)
+    async with request.app[_SESSION].ws_connect(url, headers=headers) as backend:
+        await client.prepare(request)
+        ways = [_pass_on(client, backend), _pass_on(backend, client)]
+        tasks = [asyncio.ensure_future(way) for way in ways]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+    return client
+
+
+async def _pass_on(
+    source: web.WebSocketResponse | ClientWebSocketResponse,
+    target: web.WebSocketResponse | ClientWebSocketResponse,
+) -> None:
+    async for message in source:
+        await target.send_bytes(message.data)
+
+
 def _forwarded(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     kept = headers.copy()
     for name in _HOP_BY_HOP:
@@ -73,20 +110,29 @@ def _forwarded(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     return kept
 
 
+async def _serve(
+    application: web.Application, port: int, tls_port: int, tls: ssl.SSLContext
+) -> None:
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
+    await web.TCPSite(runner, "127.0.0.1", tls_port, ssl_context=tls, backlog=4096).start()
+    await asyncio.Event().wait()
+
+
 def main() -> None:
-    """Proxy from a port of 127.0.0.1 to another until a signal ends the process."""
+    """Proxy from two ports, one with TLS, to a third until a signal ends the process."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.aiohttp_proxy")
     parser.add_argument("port", type=int)
     parser.add_argument("backend_port", type=int)
+    parser.add_argument("tls_port", type=int)
+    parser.add_argument("certificate")
+    parser.add_argument("key")
     options = parser.parse_args()
-    web.run_app(
-        build(f"http://127.0.0.1:{options.backend_port}"),
-        host="127.0.0.1",
-        port=options.port,
-        access_log=None,
-        print=None,
-        loop=uvloop.new_event_loop(),
-    )
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(options.certificate, options.key)
+    application = build(f"http://127.0.0.1:{options.backend_port}")
+    uvloop.run(_serve(application, options.port, options.tls_port, tls))
 
 
 if __name__ == "__main__":

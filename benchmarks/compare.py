@@ -1,30 +1,33 @@
 """What a request costs: bgproxy beside other proxies, in one run on one machine.
 
-Each proxy has one worker on core 0; the load (wrk, 64 connections) and a very light backend share
-core 1. All proxies stay up; the workloads and rounds are interleaved, so that whatever else the
-machine does hits all alike. Per request counts the CPU time of *all* processes of a proxy, from
-the scheduler's own nanosecond count. Medians over the rounds go into a table and a JSON file.
+Each proxy has one worker on one core; the load (wrk, or our own sender where it must keep a rate or
+speak WebSocket) and a very light backend share the other. All proxies stay up; the rounds are
+interleaved, so that whatever else the machine does hits all alike. Per request counts the CPU time
+of *all* processes of a proxy, from the scheduler's own nanosecond count.
+
+A run of some workloads replaces what the results had of these, and leaves the others as they are.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.peers import PEERS, USUAL_PEERS, Peer, find_program
-from benchmarks.processes import Server, free_port
-from benchmarks.report import Report, Sample
+from benchmarks.comparison import Comparison, Sample
+from benchmarks.peers import PEERS, Peer
+from benchmarks.processes import CpuTime
+from benchmarks.programs import missing
+from benchmarks.stage import Running, Stage, on_stage
+from benchmarks.tools import COMPILER
 from benchmarks.workloads import WORKLOADS, Workload, send
 
-PROXY_CORE, LOAD_CORE = 0, 1
 QUICK_PEERS = ("bgproxy", "nginx", "HAProxy")
 QUICK_WORKLOADS = ("small", "browser", "10k", "100k")
-RESULTS = Path(__file__).with_name("results")
+RESULTS = Path(__file__).with_name("results") / "compare.json"
+WARM_UP = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,55 +38,31 @@ class Plan:
     workloads: Sequence[Workload]
     rounds: int
     seconds: float
-    warm_up: float
-    connections: int
+    has_all_variants: bool = False
+
+    def measures(self, peer: Peer, workload: Workload) -> bool:
+        """Whether this proxy is measured with this workload."""
+        if workload.has_tls and not peer.has_tls:
+            return False
+        return workload.has_variants or self.has_all_variants or not peer.is_variant
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A proxy that is up, and the port where it is."""
-
-    server: Server
-    port: int
-
-
-@contextlib.contextmanager
-def started(peers: Iterable[Peer], folder: Path) -> Iterator[Mapping[str, Running]]:
-    """The backend and the proxies before it, for as long as the block runs."""
-    with contextlib.ExitStack() as stack:
-
-        def start(name: str, command: Sequence[str], port: int, core: int) -> Running:
-            log = folder / f"{name}.log"
-            server = Server(command, core, log=log)
-            stack.callback(server.stop)
-            server.wait_for(port)
-            return Running(server, port)
-
-        backend = free_port()
-        program = [sys.executable, "-m", "benchmarks.light_backend", str(backend)]
-        start("backend", program, backend, LOAD_CORE)
-        running = {}
-        for peer in peers:
-            port = free_port()
-            own = folder / peer.name
-            own.mkdir()
-            command = peer.command(own, port, backend)
-            running[peer.name] = start(peer.name, command, port, PROXY_CORE)
-        yield running
-
-
-def measure(running: Running, peer: str, workload: Workload, plan: Plan) -> Sample:
+def measure(running: Running, peer: str, workload: Workload, stage: Stage, plan: Plan) -> Sample:
     """One workload through one proxy, once.
 
     Raises:
         RuntimeError: when requests failed or a process died: such a measurement says nothing.
     """
-    send(workload, running.port, connections=plan.connections, seconds=plan.warm_up, core=LOAD_CORE)
-    before = running.server.cpu_time()
+    before: list[CpuTime] = []
     load = send(
-        workload, running.port, connections=plan.connections, seconds=plan.seconds, core=LOAD_CORE
+        workload,
+        running.site.tls_port if workload.has_tls else running.site.port,
+        tools=stage.tools,
+        warm_up=min(WARM_UP, plan.seconds),
+        seconds=plan.seconds,
+        begin=lambda: before.append(running.server.cpu_time()),
     )
-    used = running.server.cpu_time().since(before)
+    used = running.server.cpu_time().since(before[0])
     if load.failed or not load.requests:
         raise RuntimeError(f"{peer}, {workload.name}: {load.failed} requests failed")
     return Sample(
@@ -93,27 +72,34 @@ def measure(running: Running, peer: str, workload: Workload, plan: Plan) -> Samp
         system_share=used.system / used.total,
         busy_share=used.total / load.seconds,
         rate=load.rate,
-        p50_ms=load.p50 * 1e3,
-        p99_ms=load.p99 * 1e3,
-        p999_ms=load.p999 * 1e3,
+        p50_ms=load.latency.p50_ms,
+        p99_ms=load.latency.p99_ms,
+        p999_ms=load.latency.p999_ms,
         peak_mib=running.server.peak_memory_bytes() / (1 << 20),
     )
 
 
-def run(plan: Plan) -> Report:
+def run(plan: Plan) -> Comparison:
     """Carry out the plan and show what is found as it comes."""
-    report = Report.begin(plan.peers, plan.workloads, plan.rounds, plan.seconds, plan.connections)
-    with (
-        tempfile.TemporaryDirectory(prefix="bgproxy-bench-") as folder,
-        started(plan.peers, Path(folder)) as running,
-    ):
-        for number in range(1, plan.rounds + 1):
-            for workload in plan.workloads:
-                for peer in plan.peers:
-                    sample = measure(running[peer.name], peer.name, workload, plan)
-                    report.samples.append(sample)
+    found = Comparison.begin(plan.peers, plan.workloads, plan.rounds, plan.seconds)
+    with on_stage() as stage:
+        running = {peer.name: stage.start(peer.name, peer.command) for peer in plan.peers}
+        for workload in plan.workloads:
+            for number in range(1, plan.rounds + 1):
+                for sample in _round(plan, workload, running, stage):
+                    found.samples.append(sample)
                     print(f"round {number}: {sample}", flush=True)
-    return report
+    return found
+
+
+def _round(
+    plan: Plan, workload: Workload, running: Mapping[str, Running], stage: Stage
+) -> list[Sample]:
+    return [
+        measure(running[peer.name], peer.name, workload, stage, plan)
+        for peer in plan.peers
+        if plan.measures(peer, workload)
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,25 +110,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parse(arguments)
     peers = [peer for peer in PEERS if peer.name in options.peers]
-    missing = [package for peer in peers for package in peer.missing()]
-    missing += [] if find_program("wrk") else ["wrk (Debian)"]
-    if missing:
-        print(f"install first: {', '.join(missing)}", file=sys.stderr)
+    programs = {peer.program for peer in peers if peer.program}
+    if absent := missing([*programs, COMPILER, "wrk"]):
+        print(f"install first: {', '.join(absent)}", file=sys.stderr)
         return 2
-    plan = Plan(
-        peers=peers,
-        workloads=[workload for workload in WORKLOADS if workload.name in options.workloads],
-        rounds=options.rounds,
-        seconds=options.seconds,
-        warm_up=min(1.0, options.seconds),
-        connections=options.connections,
+    found = run(
+        Plan(
+            peers=peers,
+            workloads=[each for each in WORKLOADS if each.name in options.workloads],
+            rounds=options.rounds,
+            seconds=options.seconds,
+            has_all_variants=options.all_variants,
+        )
     )
-    report = run(plan)
-    print(report.markdown())
+    print(found.markdown())
     if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        report.write(options.output)
-        print(f"written to {options.output}")
+        if options.output.exists():
+            order = [workload.name for workload in WORKLOADS]
+            found = Comparison.read(options.output).updated_by(found, order)
+        found.write(options.output)
+        print(f"written to {options.output}; python -m benchmarks.report shows it everywhere else")
     return 0
 
 
@@ -153,22 +140,25 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = [peer.name for peer in PEERS]
     kinds = [workload.name for workload in WORKLOADS]
     parser.add_argument("--quick", action="store_true", help="few peers, few workloads, two rounds")
-    parser.add_argument("--all", action="store_true", help=f"all of {', '.join(names)}")
-    parser.add_argument("--peers", nargs="+", choices=names, metavar="NAME")
-    parser.add_argument("--workloads", nargs="+", choices=kinds, metavar="NAME")
+    parser.add_argument("--peers", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument(
+        "--workloads", nargs="+", choices=kinds, metavar="NAME", help=", ".join(kinds)
+    )
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--seconds", type=float, help="of each measurement")
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--output", type=Path, help="folder for the results; none with --quick")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument(
+        "--all-variants", action="store_true", help="access logs on and so on for every workload"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="file for the results; none unless every proxy is measured"
+    )
     options = parser.parse_args(arguments)
     is_quick = options.quick
-    options.peers = options.peers or (
-        names if options.all else QUICK_PEERS if is_quick else USUAL_PEERS
-    )
+    is_whole = not (options.peers or is_quick)
+    options.peers = options.peers or (QUICK_PEERS if is_quick else names)
     options.workloads = options.workloads or (QUICK_WORKLOADS if is_quick else kinds)
-    options.rounds = options.rounds or (2 if is_quick else 5)
-    options.seconds = options.seconds or (2.0 if is_quick else 6.0)
-    options.output = options.output or (None if is_quick else RESULTS)
+    options.rounds = options.rounds or (2 if is_quick else 3)
+    options.output = options.output or (RESULTS if is_whole else None)
     return options
 
 

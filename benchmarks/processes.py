@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,8 +24,12 @@ STOP_TIMEOUT = 5.0
 _STATE, _PARENT, _SESSION, _STIME = 0, 1, 3, 12  # fields of proc(5), counted from the third
 
 
-def pinned(command: Sequence[str], core: int) -> list[str]:
-    """The command, kept to one core."""
+PROXY_CORE, LOAD_CORE = 0, 1
+"""What is measured has a core for itself; load and backends share the other."""
+
+
+def pinned(command: Sequence[str], core: int | str) -> list[str]:
+    """The command, kept to one core, or to a list of them such as `0,1`."""
     return ["taskset", "--cpu-list", str(core), *command]
 
 
@@ -64,12 +69,12 @@ class CpuTime:
 class Server:
     """A server under measurement: one command with all processes that come of it.
 
-    It runs on one core, or anywhere for None, and leads a session of its own: whatever belongs to
-    that session is counted and ended with it.
+    It runs on one core, a list of them such as `0,1`, or anywhere for None, and leads a session of
+    its own: whatever belongs to that session is counted and ended with it.
     """
 
     def __init__(
-        self, command: Sequence[str], core: int | None, *, log: Path, cwd: Path = PROJECT
+        self, command: Sequence[str], core: int | str | None, *, log: Path, cwd: Path = PROJECT
     ) -> None:
         with log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -99,7 +104,7 @@ class Server:
 
     def cpu_time(self) -> CpuTime:
         """What all processes have used so far."""
-        processes = frozenset(self._members())
+        processes = frozenset(self.members())
         total = sum(map(_run_time, processes))
         ticks = sum(int(_stat(pid)[_STIME]) for pid in processes)
         return CpuTime(total, ticks / os.sysconf("SC_CLK_TCK"), processes)
@@ -107,12 +112,19 @@ class Server:
     def peak_memory_bytes(self) -> int:
         """The sum of the processes' highest resident sizes; what they share counts for each."""
         peak = 0
-        for pid in self._members():
+        for pid in self.members():
             with contextlib.suppress(OSError):
                 for line in Path(f"/proc/{pid}/status").read_text().splitlines():
                     if line.startswith("VmHWM:"):
                         peak += int(line.split()[1]) << 10
         return peak
+
+    def memory_bytes(self) -> int:
+        """Resident now, of all processes; what several share counts once (PSS)."""
+        rollups = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self.members())
+        return sum(
+            int(re.findall(r"^Pss: +(\d+) kB", text, re.MULTILINE)[0]) << 10 for text in rollups
+        )
 
     def stop(self) -> None:
         """End it with TERM, then whatever is left with KILL; return when nothing runs any more."""
@@ -120,7 +132,7 @@ class Server:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_TIMEOUT)
-        while left := self._members():
+        while left := self.members():
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -128,7 +140,7 @@ class Server:
             time.sleep(0.01)
         self._process.wait()
 
-    def _members(self) -> set[int]:
+    def members(self) -> set[int]:
         """Every process that runs and is of the session or descends from one that is.
 
         The dead who only wait for their parent do not count.

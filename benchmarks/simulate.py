@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
-from bgproxy.domain.clients import counted_failures
+from bgproxy.domain.clients import CLIENT_SLOTS, Crowd
 from bgproxy.domain.deployment import Outcome
 from bgproxy.domain.model import RollbackPolicy
 from bgproxy.domain.simulation import Second, Simulation, baseline_of, simulate
@@ -29,11 +29,10 @@ from bgproxy.domain.traffic import poisson, steady
 
 RESULTS = Path(__file__).parent / "results"
 POLICY = RollbackPolicy()
-STEADY_TIMES = 3
-"""So many times the runs of the other shapes: from this follows what all else is built on."""
-
 RECORD = 600
 """Seconds of the old environment's record."""
+
+_NOISY = 0
 
 Traffic = Callable[[Random, float, float], Iterator[Second]]
 """Seconds without end, from dice, requests a second and the share that fails."""
@@ -63,16 +62,41 @@ def clumps_of(size: float) -> Traffic:
 
 
 def noisy_client(random: Random, rate: float, share: float) -> Iterator[Second]:
-    """One client asks for something that fails, once a second, besides all others."""
-    for second in steady(random, rate, share):
-        counted = counted_failures(second.failures + 1, [1] * (second.failures + 1))
-        yield Second(second.successes, counted)
+    """One client asks for something that fails, once a second, besides many others.
+
+    Where less than that is asked for, it asks as often as all others together.
+    """
+    every = max(1, round(1 / rate))
+    for number, second in enumerate(steady(random, rate, share)):
+        others = (random.randrange(1, CLIENT_SLOTS) for _ in range(second.failures))
+        by_client = tuple((slot, 1) for slot in others)
+        if number % every == 0:
+            yield Second(second.successes, second.failures + 1, by_client=(*by_client, (_NOISY, 1)))
+        else:
+            yield replace(second, by_client=by_client)
 
 
 def late_noisy_client(random: Random, rate: float, share: float) -> Iterator[Second]:
     """The same client, but it only comes with the switch."""
-    yield from islice(steady(random, rate, share), RECORD)
-    yield from noisy_client(random, rate, share)
+    noisy = noisy_client(random, rate, share)
+    for second in islice(noisy, RECORD):
+        others = tuple(one for one in second.by_client if one[0] != _NOISY)
+        yield Second(second.successes, len(others), by_client=others)
+    yield from noisy
+
+
+def crowd_of(seconds: Sequence[Second], random: Random) -> Crowd:
+    """Who asked: whoever succeeds is one of many, whoever fails has told who it was."""
+    visits = [0] * CLIENT_SLOTS
+    for second in seconds:
+        for slot, count in second.by_client:
+            visits[slot] += count
+    each, others = divmod(sum(second.successes for second in seconds), CLIENT_SLOTS - 1)
+    for slot in range(1, CLIENT_SLOTS):
+        visits[slot] += each
+    for _ in range(others):
+        visits[random.randrange(1, CLIENT_SLOTS)] += 1
+    return Crowd(visits)
 
 
 def storms(worse: float) -> Traffic:
@@ -100,6 +124,7 @@ HEALTHY: dict[str, Traffic] = {
     "diurnal load": diurnal,
     "clumps of 3 failures": clumps_of(3),
     "noisy client": noisy_client,
+    "noisy client from the switch on": late_noisy_client,
     "retry storms, twice the failures": storms(2),
     "a bad second a minute": bursts,
 }
@@ -107,7 +132,6 @@ HEALTHY: dict[str, Traffic] = {
 HARD: dict[str, Traffic] = {
     "clumps of 10 failures": clumps_of(10),
     "retry storms, four times the failures": storms(4),
-    "noisy client from the switch on": late_noisy_client,
 }
 """Healthy too, but beyond what the rule was made to tell from harm."""
 
@@ -138,8 +162,13 @@ class Cell:
 def healthy_run(traffic: Traffic, rate: float, share: float, dice: Random) -> Simulation:
     """A release that is as the one before, and whose traffic simply goes on."""
     seconds = traffic(dice, rate, share)
-    baseline = baseline_of(list(islice(seconds, RECORD)))
-    return simulate(POLICY, baseline, islice(seconds, int(POLICY.bake)))
+    before = list(islice(seconds, RECORD))
+    # Only where some client is another than the rest does it matter who they are.
+    is_of_clients = traffic in (noisy_client, late_noisy_client)
+    crowd = crowd_of(before, dice) if is_of_clients else Crowd()
+    baseline = baseline_of(before, crowd)
+    crowd.clear()
+    return simulate(POLICY, baseline, islice(seconds, int(POLICY.bake)), crowd)
 
 
 def harmful_run(rate: float, share: float, dice: Random) -> Simulation:
@@ -182,18 +211,12 @@ def cell(shape: str, rate: float, share: float, found: Sequence[Simulation]) -> 
 
 
 def study_healthy(shapes: dict[str, Traffic], runs: int) -> Iterator[Cell]:
-    """Every rate and share; steady traffic more often, the others where there is enough of it."""
+    """Every shape at every rate and share."""
     for shape, traffic in shapes.items():
-        is_steady = shape == "steady"
         for rate in (0.02, 0.2, 1.0, 10.0, 100.0):
             for share in (0.001, 0.005, 0.01, 0.05):
-                if rate >= 1 or is_steady:
-                    found = runs_of(
-                        f"{shape} {rate} {share}",
-                        runs * STEADY_TIMES if is_steady else runs,
-                        partial(healthy_run, traffic, rate, share),
-                    )
-                    yield cell(shape, rate, share, found)
+                run = partial(healthy_run, traffic, rate, share)
+                yield cell(shape, rate, share, runs_of(f"{shape} {rate} {share}", runs, run))
 
 
 def study_harm(runs: int) -> Iterator[Cell]:

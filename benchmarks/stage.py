@@ -1,0 +1,77 @@
+"""Everything that a measurement needs to be up: compiled programs, backends, proxies."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.processes import LOAD_CORE, PROXY_CORE, Server, free_port
+from benchmarks.site import Certificate, Site
+from benchmarks.tools import Tools, build
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A proxy that is up, and where it is."""
+
+    server: Server
+    site: Site
+
+
+class Stage:
+    """A folder, the load's programs and two backends; made by `on_stage`.
+
+    Args:
+        backends: ports of the two, which differ in the first byte of their small answers: `b` and
+            `g`.
+    """
+
+    def __init__(
+        self, folder: Path, tools: Tools, backends: tuple[int, int], stack: contextlib.ExitStack
+    ) -> None:
+        self.folder = folder
+        self.tools = tools
+        self.backends = backends
+        self._certificate = Certificate.make(folder)
+        self._stack = stack
+
+    def site(self, name: str) -> Site:
+        """A place for a proxy, with free ports before the two backends."""
+        own = self.folder / name
+        own.mkdir()
+        ports = (free_port(), free_port(), free_port())
+        return Site(own, *ports, *self.backends, self._certificate)
+
+    def start(
+        self,
+        name: str,
+        command: Callable[[Site], Sequence[str]],
+        cores: int | str = PROXY_CORE,
+    ) -> Running:
+        """Start a proxy, and return when it listens; it ends with the stage at the latest."""
+        site = self.site(name)
+        server = Server(command(site), cores, log=site.folder / "output")
+        self._stack.callback(server.stop)
+        server.wait_for(site.port)
+        return Running(server, site)
+
+
+@contextlib.contextmanager
+def on_stage() -> Iterator[Stage]:
+    """A stage for as long as the block runs; the backends are on the load's core."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bgproxy-bench-") as name,
+        contextlib.ExitStack() as stack,
+    ):
+        folder = Path(name)
+        tools = build(folder)
+        blue, green = free_port(), free_port()
+        for port, mark in ((blue, "b"), (green, "g")):
+            log = folder / f"backend-{mark}.log"
+            server = Server([tools.backend, str(port), mark], LOAD_CORE, log=log)
+            stack.callback(server.stop)
+            server.wait_for(port)
+        yield Stage(folder, tools, (blue, green), stack)
