@@ -18,8 +18,8 @@ from bgproxy.domain.model import (
 )
 from bgproxy.domain.preview import Preview
 from bgproxy.domain.tls import UpstreamTls
-from bgproxy.units import format_duration, format_share, format_size
 from bgproxy.domain.tracing import Tracing
+from bgproxy.units import format_duration, format_share, format_size
 
 _COLUMN = 13
 _WIDTH = 100
@@ -74,9 +74,9 @@ def _proxy(proxy: ProxySettings) -> Iterator[str]:
     yield _line("trusts", _listed(proxy.trusted_proxies, "nobody's forwarding fields"), 2)
     if proxy.access_log.path:
         yield _line("requests", _access_log(proxy.access_log), 2)
-    yield _line("shutdown", f"after at most {format_duration(proxy.shutdown_timeout)}", 2)
     if proxy.tracing.endpoint:
         yield _line("spans", _tracing(proxy.tracing), 2)
+    yield _line("shutdown", f"after at most {format_duration(proxy.shutdown_timeout)}", 2)
 
 
 def _access_log(log: AccessLog) -> str:
@@ -85,7 +85,6 @@ def _access_log(log: AccessLog) -> str:
     return f"written to {place} as {log.format}{share}, {'with' if log.query else 'without'} query"
 
 
-def _listener(listener: Listener) -> str:
 def _tracing(tracing: Tracing) -> str:
     """By host alone: paths of collectors may hold secrets."""
     host = urlsplit(tracing.endpoint).netloc
@@ -93,6 +92,7 @@ def _tracing(tracing: Tracing) -> str:
     return f"sent to {host} as {tracing.service_name}, {share}"
 
 
+def _listener(listener: Listener) -> str:
     parts = [str(listener)]
     if listener.tls is not None:
         contents = (files.content for files in listener.tls.certificates)

@@ -10,8 +10,8 @@ from pathlib import Path
 from bgproxy.domain.access_log import AccessLog
 from bgproxy.domain.model import ProxyLimits, Service
 from bgproxy.domain.tls import Certificate
-from bgproxy.errors import Fault
 from bgproxy.domain.tracing import Tracing
+from bgproxy.errors import Fault
 
 MAX_WORKERS = 64
 """As many as the shared memory has room for."""
@@ -212,21 +212,21 @@ class ProxySettings:
         shutdown_timeout: seconds that requests under way have when told to stop.
         backlog: connections that wait in each listening socket.
         access_log: where requests are written down.
+        tracing: where spans of requests go.
     """
 
     listen: tuple[Listener, ...] = (Listener(Address("127.0.0.1", 8080)),)
     workers: int = 1
-        tracing: where spans of requests go.
     limits: ProxyLimits = field(default_factory=ProxyLimits)
     trusted_proxies: tuple[Network, ...] = ()
     shutdown_timeout: float = 30.0
     backlog: int = 4096
     access_log: AccessLog = field(default_factory=AccessLog)
+    tracing: Tracing = field(default_factory=Tracing)
 
 
 @dataclass(frozen=True, slots=True)
 class AdminSettings:
-    tracing: Tracing = field(default_factory=Tracing)
     """The admin side.
 
     Args:

@@ -168,6 +168,7 @@ class Coordinator:
         self._inventory.limits = settings.proxy.limits
         self._inventory.trusted_proxies = tuple(map(str, settings.proxy.trusted_proxies))
         self._inventory.access_log = settings.proxy.access_log
+        self._inventory.tracing = settings.proxy.tracing
 
     # -- reads ------------------------------------------------------------------------------------
 
@@ -179,7 +180,6 @@ class Coordinator:
         """The SERVICE document."""
         return views.service_view(self._find(name), self._ledger)
 
-        self._inventory.tracing = settings.proxy.tracing
     async def history(self, name: str, limit: int) -> list[dict[str, Any]]:
         """The last DEPLOYMENT documents, newest first."""
         service = self._find(name)
