@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 BUILD  := pyproject.toml $(wildcard bgproxy/protocol/*.pyx)
 
-.PHONY: help demo test check format bench bench-all bench-quick storm simulate lock clean
+.PHONY: help demo test check format bench bench-all bench-quick storm simulate docs screenshots lock clean
 
 help:
 	@echo "make demo         two sample applications and the proxy before them, until Ctrl-C"
@@ -20,6 +20,8 @@ help:
 	@echo "make bench-quick  a first impression, in a minute"
 	@echo "make storm        1,000 switches under load, with a ledger at both ends"
 	@echo "make simulate     how often the rollback judge is wrong, and how quick it is; five minutes"
+	@echo "make docs         the documentation as a site, in site/"
+	@echo "make screenshots  the dashboard's pictures in the documentation; two minutes"
 	@echo "make lock         bring the locked requirements up to date"
 	@echo "make clean        remove what these made"
 
@@ -58,6 +60,12 @@ storm: $(VENV)/dev.stamp
 simulate: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.simulate
 
+docs: $(VENV)/dev.stamp
+	$(BIN)/mkdocs build --strict
+
+screenshots: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.browser.pictures
+
 lock: $(VENV)/dev.stamp
 	$(PIP) install uv
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --output-file requirements.lock
@@ -66,7 +74,7 @@ lock: $(VENV)/dev.stamp
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(VENV)/runtime.stamp: requirements.lock $(BUILD) | $(BIN)/python
 	$(PIP) install --require-hashes --requirement requirements.lock

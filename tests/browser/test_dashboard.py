@@ -1,48 +1,46 @@
 """The dashboard in a real browser: headless Chromium, driven by Playwright.
 
-Runs where both are installed (Debian's `chromium`, PyPI's `playwright`); `scripts` of the project
-install them for CI. Elsewhere these tests say that they were left out.
+Runs where both are installed (Debian's `chromium`, PyPI's `playwright`), as they are in CI.
+Elsewhere these tests say that they were left out.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from bgproxy.client import AdminClient
 from bgproxy.config.settings import Role
 from bgproxy.errors import Refused
-from tests.admin_double import AT, TOKENS, Admin, admin_in_thread, deployment, tokens
+from tests.admin_double import AT, LATER, TOKENS, Admin, admin_in_thread, deployment, tokens
+from tests.browser.stage import CHROMIUM, FLAGS, Demo, demo, visitors, wait_for
 
 playwright = pytest.importorskip("playwright.sync_api")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
-SCREENSHOTS = os.environ.get("BGPROXY_SCREENSHOTS", "")
-"""A folder that gets pictures of the page for the documentation; none are taken if it is empty."""
+_SERIES = [{"t": t, "successes": 10, "failures": t, "evidence": t * 4.0} for t in range(6)]
+_BAKE = {
+    "rule": "sequential",
+    "baseline": {"failure_share": 0.01, "requests": 1000},
+    "harm_level": 0.03,
+    "break_even": 0.018,
+    "evidence": 20.0,
+    "evidence_needed": 20,
+    "requests": 60,
+    "failures": 15,
+    "seconds": 6,
+    "of_seconds": 600,
+    "series": _SERIES,
+    "reasons": {"server_error": 15},
+}
 
 pytestmark = [
     pytest.mark.slow,
@@ -163,6 +161,18 @@ def test_a_token_is_asked_for_kept_and_used(page: Page) -> None:
 
 def test_drain_and_bake_are_shown(admin: Admin, page: Page) -> None:
     """What is left, how long it takes, and what speaks against the release."""
+    _everything_under_way(admin)
+    page.goto(admin.url)
+    _text(page, ".drain", "● blue drains: 3 requests and 1 tunnel still in flight")
+    _text(page, ".bake", "Baking ▲ green: 9 min 30 s left")
+    _text(page, ".evidence", "Evidence of harm 11.0 of 20. 12 of 1,500 requests failed, 0.80 %")
+    levels = page.get_by_role("img", name=re.compile("evidence grows from 0.66 %, harm level 2.10"))
+    playwright.expect(levels).to_be_visible()
+    playwright.expect(page.get_by_role("button", name="Roll back to ● blue")).to_be_enabled()
+    playwright.expect(page.get_by_role("button", name="Switch to")).to_be_hidden()
+
+
+def _everything_under_way(admin: Admin) -> None:
     admin.operations.active, admin.operations.phase = "green", "draining"
     admin.operations.under_way = deployment()
     admin.operations.drain = {"environment": "blue", "requests": 3, "tunnels": 1, "seconds": 0.5}
@@ -174,13 +184,10 @@ def test_drain_and_bake_are_shown(admin: Admin, page: Page) -> None:
         "failures": 12,
         "evidence": 11.0,
         "evidence_needed": 20,
+        "usual": 0.001,
+        "break_even": 0.0066,
+        "harm_level": 0.021,
     }
-    page.goto(admin.url)
-    _text(page, ".drain", "● blue drains: 3 requests and 1 tunnel still in flight")
-    _text(page, ".bake", "Baking ▲ green: 9 min 30 s left")
-    _text(page, ".bake", "Evidence of harm 11.0 of 20")
-    playwright.expect(page.get_by_role("button", name="Roll back to ● blue")).to_be_enabled()
-    playwright.expect(page.get_by_role("button", name="Switch to")).to_be_hidden()
 
 
 def test_events_appear_as_they_happen(admin: Admin, page: Page) -> None:
@@ -195,23 +202,8 @@ def test_events_appear_as_they_happen(admin: Admin, page: Page) -> None:
 
 def test_a_deployment_has_a_page_of_its_own(admin: Admin, page: Page) -> None:
     """With the evidence that decided."""
-    series = [{"t": t, "successes": 10, "failures": t, "evidence": t * 4.0} for t in range(6)]
-    bake = {
-        "rule": "sequential",
-        "baseline": {"failure_share": 0.01, "requests": 1000},
-        "harm_level": 0.03,
-        "break_even": 0.018,
-        "evidence": 20.0,
-        "evidence_needed": 20,
-        "requests": 60,
-        "failures": 15,
-        "seconds": 6,
-        "of_seconds": 600,
-        "series": series,
-        "reasons": {"server_error": 15},
-    }
     admin.operations.looks = [
-        deployment(outcome="rolled_back", finished_at=AT, explanation={"bake": bake})
+        deployment(outcome="rolled_back", finished_at=AT, explanation={"bake": _BAKE})
     ]
     page.goto(admin.url)
     page.get_by_role("link", name=re.compile("switch: blue")).click()
@@ -243,6 +235,67 @@ def test_everything_is_reached_by_keyboard(admin: Admin, page: Page) -> None:
     ]
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_stands_in_the_way_of_assistive_technology(
+    admin: Admin, browser: Browser, scheme: Literal["light", "dark"]
+) -> None:
+    """axe-core finds nothing: steady, with everything under way, in a dialog, in the evidence."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1100}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(admin.url)
+    _text(page, "#connection", "✓ live")
+    _has_no_violation(page)
+    page.get_by_role("button", name="Switch to ▲ green").click()
+    _has_no_violation(page)
+    page.keyboard.press("Escape")
+    _everything_under_way(admin)
+    _text(page, ".evidence", "Evidence of harm")
+    _has_no_violation(page)
+    admin.operations.looks = [deployment(outcome="rolled_back", explanation={"bake": _BAKE})]
+    page.goto(f"{admin.url}/#/deployments/default/1")
+    _text(page, ".deployment", "Harm means")
+    _has_no_violation(page)
+    admin.operations.names = ["default", "shop"]
+    page.goto(f"{admin.url}/#/")
+    _text(page, ".card", "is live")
+    _has_no_violation(page)
+    context.close()
+
+
+def _has_no_violation(page: Page) -> None:
+    found = axe.Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_several_services_are_cards_that_lead_to_their_pages(admin: Admin, page: Page) -> None:
+    """Who is live in each, and one click to the rest."""
+    admin.operations.names = ["default", "shop"]
+    page.goto(admin.url)
+    playwright.expect(page.locator(".card")).to_have_count(2)
+    _text(page, ".card", "● blue is live")
+    page.get_by_role("link", name="shop").click()
+    _text(page, "h1", "● blue is live")
+    _text(page, "h1 .name", "shop")
+    page.get_by_role("link", name="All services").click()
+    playwright.expect(page.locator(".card")).to_have_count(2)
+
+
+def test_a_release_that_was_taken_back_stays_in_sight(admin: Admin, page: Page) -> None:
+    """Until the next deployment, whenever the page is opened."""
+    reason = "158 failures, usual are 0.947 %: evidence 21.1 of 20.0"
+    sides = {"from": "green", "to": "blue"}
+    admin.operations.past = [
+        deployment(id=2, kind="auto_rollback", reason=reason, applied_at=LATER, **sides),
+        deployment(outcome="rolled_back"),
+    ]
+    page.goto(admin.url)
+    _text(page, ".taken-back", "▲ green (v2) was taken back by itself")
+    _text(page, ".taken-back", "1.50 s after its switch")
+    _text(page, ".taken-back", reason)
+    page.get_by_role("link", name="Charts, evidence and samples").click()
+    _text(page, "h1", "Deployment 1")
+
+
 def test_a_proxy_that_is_gone_is_noticed(page: Page) -> None:
     """The page does not show yesterday's state as if it were today's."""
     with admin_in_thread() as admin:
@@ -251,113 +304,52 @@ def test_a_proxy_that_is_gone_is_noticed(page: Page) -> None:
     _text(page, "#connection", "✕ no answer from the proxy")
 
 
-@contextmanager
-def _demo() -> Iterator[tuple[str, str, str]]:
-    """`bgproxy demo` as a user starts it: addresses of traffic, dashboard, and green itself."""
-    listen, admin = (f"127.0.0.1:{port}" for port in _free_ports(2))
-    command = [sys.executable, "-m", "bgproxy", "demo"]
-    with subprocess.Popen(
-        [*command, "--listen", listen, "--admin-listen", admin],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            green = ""
-            for line in process.stdout:
-                if found := re.match(r" +green +(http://\S+)", line):
-                    green = found[1]
-                if "Ctrl-C ends everything" in line:
-                    break
-            assert green
-            yield f"http://{listen}", f"http://{admin}", green
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.stdout.read()
-
-
-def _free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
-
-
-@contextmanager
-def _visitors(url: str) -> Iterator[list[str]]:
-    """Some sixty requests a second; which environment answered each."""
-    answered: list[str] = []
-    done = threading.Event()
-
-    def visit() -> None:
-        while not done.wait(0.03):
-            with suppress(OSError), urllib.request.urlopen(url, timeout=5) as response:
-                answered.append(response.read().decode().split()[0])
-
-    visitors = [threading.Thread(target=visit) for _ in range(2)]
-    for visitor in visitors:
-        visitor.start()
-    try:
-        yield answered
-    finally:
-        done.set()
-        for visitor in visitors:
-            visitor.join()
-
-
-def _visit_once(url: str) -> None:
-    urllib.request.urlopen(url, timeout=20).close()
-
-
-def _picture(page: Page, name: str) -> None:
-    if SCREENSHOTS:
-        page.screenshot(path=Path(SCREENSHOTS) / f"dashboard-{name}.png")
+_NOTE_WHAT_IS_LIVE = """() => {
+  window.shownAt = [];
+  const note = () => {
+    const text = document.querySelector("h1 .live")?.textContent;
+    if (text !== shownAt.at(-1)?.[0]) shownAt.push([text, Date.now()]);
+  };
+  new MutationObserver(note).observe(document.body, { childList: true, subtree: true });
+}"""
 
 
 @pytest.mark.timeout(120)
 def test_the_real_thing_switches_and_rolls_back_by_itself(page: Page) -> None:
     """A click moves the traffic; a failing release is taken back; the page shows it within 2 s."""
-    with _demo() as (traffic, dashboard, green), _visitors(f"{traffic}/") as answered:
-        page.goto(dashboard)
+    with demo() as stage, visitors(f"{stage.traffic}/") as answered:
+        page.goto(stage.dashboard)
         _text(page, "h1", "● blue is live")
-        _wait_for(lambda: len(answered) > 300)
-        _picture(page, "steady")
+        wait_for(lambda: len(answered) > 300)
         page.get_by_role("button", name="Switch to ▲ green").click()
         page.get_by_label("Why").fill("release 2")
-        _picture(page, "confirm")
-        slow = threading.Thread(target=_visit_once, args=(f"{traffic}/slow?seconds=5",))
+        slow = threading.Thread(target=stage.visit, args=("/slow?seconds=5",))
         slow.start()
         _text(page, ".side.blue", "1 in flight")
         page.locator("#confirm-go").click()
         _text(page, "h1", "▲ green is live")
         seen = len(answered)
-        _wait_for(lambda: "green" in answered[seen:])
+        wait_for(lambda: "green" in answered[seen:])
         _text(page, ".drain", "● blue drains: 1 request and 0 tunnels still in flight")
-        _picture(page, "draining")
         slow.join()
         _text(page, ".bake", "Baking ▲ green")
         playwright.expect(page.locator(".drain")).to_have_count(0)
-        _picture(page, "baking")
-        urllib.request.urlopen(
-            urllib.request.Request(f"{green}/fail?share=0.5", method="POST"), timeout=5
-        ).close()
+        page.evaluate(_NOTE_WHAT_IS_LIVE)
+        stage.fail(0.5)
         playwright.expect(page.locator("#announcer")).to_contain_text(
             "auto rollback", timeout=60_000
         )
-        announced = time.monotonic()
         _text(page, "h1", "● blue is live")
-        assert time.monotonic() - announced < 2
-        _picture(page, "rolled-back")
-        page.get_by_role("link", name=re.compile("switch: blue")).first.click()
+        _text(page, ".taken-back", "▲ green (v2) was taken back by itself")
+        assert _seconds_until_shown(stage, page) < 2
+        page.get_by_role("link", name="Charts, evidence and samples").click()
         _text(page, ".outcome", "taken back")
         _text(page, ".deployment", "server_error")
-        _picture(page, "deployment")
 
 
-def _wait_for(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def _seconds_until_shown(stage: Demo, page: Page) -> float:
+    """From the moment at which the pointer moved back to the one at which the page showed it."""
+    client = AdminClient(stage.dashboard)
+    applied = client.history("default", 1)[0]["applied_at"] or ""
+    shown: float = page.evaluate("shownAt.find(([text]) => text === '● blue is live')[1]")
+    return shown / 1000 - datetime.fromisoformat(applied).timestamp()

@@ -11,11 +11,12 @@ const named = (color, environment) =>
   `${SHAPE[color]} ${color}${environment.release ? ` (${environment.release})` : ""}`;
 
 // Resolves to the form's fields, or null when the answer is no.
-function ask({ title, lines, go, withReason = false, withRelease = false }) {
+function ask({ title, lines, go, withReason = false, withRelease = false, withTimeout = false }) {
   render(confirmDialog.querySelector("h2"), title);
   render(document.getElementById("confirm-text"), lines.map((line) => h("p", {}, line)));
   document.getElementById("confirm-reason").hidden = !withReason;
   document.getElementById("confirm-release").hidden = !withRelease;
+  document.getElementById("confirm-timeout").hidden = !withTimeout;
   document.getElementById("confirm-go").textContent = go;
   const form = confirmDialog.querySelector("form");
   form.reset();
@@ -28,7 +29,7 @@ function ask({ title, lines, go, withReason = false, withRelease = false }) {
       "close",
       () => {
         const isYes = confirmDialog.returnValue === "go";
-        resolve(isYes ? { reason: form.elements.reason.value, release: form.elements.release.value } : null);
+        resolve(isYes ? Object.fromEntries(new FormData(form)) : null);
       },
       { once: true },
     );
@@ -74,6 +75,8 @@ export async function switchOver(view) {
       `The configured checks run against ${to} first; if one fails, nothing changes.`,
       `Then every new request goes to ${to}. What is in flight on ${from} now (${count(service.environments[from].in_flight)}) ends there.`,
       `Keep ${from} running: while ${to} bakes, a rise in errors takes the switch back by itself.`,
+      ...(target.locked_by ? [`${to} was taken back after deployment ${target.locked_by}: without another release name the switch is refused.`] : []),
+      ...(service.locked ? [`${service.name} is locked by ${service.locked.by}: ${service.locked.reason} The switch will be refused.`] : []),
     ],
     go: `Switch to ${to}`,
     withReason: true,
@@ -129,16 +132,17 @@ export async function pauseOrResume(view) {
     isPaused
       ? { title: `Let ${service.name} go on?`, lines: [`Held requests go to ${service.active}, in their order.`], go: "Resume" }
       : {
-          title: `Pause ${service.name} for at most 30 seconds?`,
+          title: `Pause ${service.name}?`,
           lines: [
             "New requests are held, in order; users wait. What is in flight goes on.",
-            "After 30 seconds, or with Resume, they go on to whichever environment is active then.",
+            "After that time, or with Resume, they go on to whichever environment is active then.",
           ],
           go: "Pause",
+          withTimeout: true,
         },
   );
   if (!answer) return;
   await attempt(isPaused ? "Resuming" : "The pause", () =>
-    post(servicePath(service.name, isPaused ? "resume" : "pause"), isPaused ? {} : { timeout: "30s" }),
+    post(servicePath(service.name, isPaused ? "resume" : "pause"), isPaused ? {} : { timeout: answer.timeout }),
   );
 }

@@ -2,8 +2,8 @@
 // EventSource is not used because it cannot send an Authorization field.
 
 const TOKEN = "bgproxy-token";
-const SILENCE = 40_000; // ms without even a heartbeat after which a stream counts as broken
-const RETRY = 2_000;
+const SILENCE = 6_000; // ms after which a stream that has something to say each second is broken
+const RETRY = 1_000;
 
 export const token = {
   get: () => sessionStorage.getItem(TOKEN) || "",
@@ -52,49 +52,75 @@ export const post = (path, body) =>
 export const servicePath = (name, rest = "") =>
   `/v1/services/${encodeURIComponent(name)}${rest ? `/${rest}` : ""}`;
 
-// Calls `onEvent({id, type, data})` for each event, those first that the proxy still has, and
-// `onState("live" | "lost", error)` when the stream begins or breaks.
-export async function followEvents(onEvent, onState) {
-  let last = 0;
-  for (;;) {
-    try {
-      await readStream(last, (event) => {
-        last = event.id;
-        onEvent(event);
-      }, () => onState("live"));
-      onState("lost", null);
-    } catch (error) {
-      onState("lost", error);
-    }
-    await new Promise((resolve) => setTimeout(resolve, RETRY));
+// The event stream, kept open: it comes back by itself when it breaks, after the last event it had.
+export class EventStream {
+  // `address()` gives the path to ask for; `onEvent({id, type, data})` is called for each event,
+  // those first that the proxy still has; `onState(isLive, error)` when it begins or breaks.
+  constructor(address, onEvent, onState) {
+    this.address = address;
+    this.onEvent = onEvent;
+    this.onState = onState;
+    this.last = 0;
+    this.abort = null;
+    this.wake = null;
   }
-}
 
-async function readStream(last, onEvent, onOpen) {
-  const abort = new AbortController();
-  let timer = setTimeout(() => abort.abort(), SILENCE);
-  try {
-    const headers = fields({ Accept: "text/event-stream", "Last-Event-ID": String(last) });
-    const response = await fetch("/v1/events", { headers, signal: abort.signal, cache: "no-store" });
-    if (!response.ok) await refuse(response);
-    onOpen();
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    let rest = "";
+  async run() {
     for (;;) {
-      const { value, done } = await reader.read();
-      if (done) return;
-      clearTimeout(timer);
-      timer = setTimeout(() => abort.abort(), SILENCE);
-      const blocks = (rest + value).split("\n\n");
-      rest = blocks.pop();
-      for (const block of blocks) {
-        const event = parse(block);
-        if (event) onEvent(event);
+      try {
+        await this.read();
+        this.onState(false, null);
+      } catch (error) {
+        if (!this.isRestarting) this.onState(false, error);
       }
+      if (!this.isRestarting) {
+        await new Promise((resolve) => {
+          this.wake = resolve;
+          setTimeout(resolve, RETRY);
+        });
+      }
+      this.isRestarting = false;
     }
-  } finally {
-    clearTimeout(timer);
-    abort.abort();
+  }
+
+  // Asks anew at once: the address or the token has changed.
+  restart() {
+    this.isRestarting = Boolean(this.abort);
+    this.abort?.abort();
+    this.wake?.();
+  }
+
+  async read() {
+    const abort = (this.abort = new AbortController());
+    let timer = setTimeout(() => abort.abort(), SILENCE);
+    try {
+      const headers = fields({ Accept: "text/event-stream", "Last-Event-ID": String(this.last) });
+      const response = await fetch(this.address(), { headers, signal: abort.signal, cache: "no-store" });
+      if (!response.ok) await refuse(response);
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      let rest = "";
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) return;
+        clearTimeout(timer);
+        timer = setTimeout(() => abort.abort(), SILENCE);
+        const blocks = (rest + value).split("\n\n");
+        rest = blocks.pop();
+        for (const block of blocks) this.take(block);
+      }
+    } finally {
+      clearTimeout(timer);
+      abort.abort();
+      if (this.abort === abort) this.abort = null;
+    }
+  }
+
+  take(block) {
+    const event = parse(block);
+    if (!event) return;
+    if (event.id) this.last = event.id;
+    this.onState(true, null);
+    this.onEvent(event);
   }
 }
 

@@ -3,12 +3,14 @@
 
 import { h, render, s } from "./dom.js";
 
-const WIDTH = 480;
+const WIDTH = 360;
 const HEIGHT = 110;
 const LEFT = 46;
 const BOTTOM = 16;
 const TOP = 8;
-const SHOWN = 300; // samples
+const KEPT = 600; // samples; the proxy keeps no more
+const SPANS = [60, 120, 300, KEPT]; // samples that a chart may show: the shortest that holds all
+const RECENT = 5; // samples that the figures "now" are the mean of
 const COLORS = ["blue", "green"];
 
 export const CHARTS = [
@@ -21,8 +23,10 @@ export const CHARTS = [
     least: 0.01,
     most: 1,
   },
-  { key: "p50", title: "Latency, median", value: (c, i) => c.p50[i], format: duration, least: 0.001 },
-  { key: "p99", title: "Latency, 99th percentile", value: (c, i) => c.p99[i], format: duration, least: 0.001 },
+  { key: "in_flight", title: "In flight", value: (c, i) => c.in_flight[i], format: (v) => number(v) },
+  { key: "p50", title: "Latency, median", value: (c, i) => c.p50[i], format: duration, isLogarithmic: true },
+  { key: "p95", title: "Latency, 95th percentile", value: (c, i) => c.p95[i], format: duration, isLogarithmic: true },
+  { key: "p99", title: "Latency, 99th percentile", value: (c, i) => c.p99[i], format: duration, isLogarithmic: true },
 ];
 
 export function number(value) {
@@ -49,7 +53,7 @@ export class Timeline {
     if (document.last < this.last) Object.assign(this, new Timeline()); // the proxy started anew
     this.last = document.last;
     this.at.push(...document.at);
-    const surplus = Math.max(this.at.length - SHOWN, 0);
+    const surplus = Math.max(this.at.length - KEPT, 0);
     this.at.splice(0, surplus);
     for (const color of COLORS) {
       for (const [key, column] of Object.entries(this.sides[color])) {
@@ -59,10 +63,14 @@ export class Timeline {
     }
   }
 
-  // Mean of the last `seconds` samples of a column; null when there are none.
-  recent(color, key, seconds = 5) {
-    const tail = this.sides[color][key].slice(-seconds);
-    return tail.length ? tail.reduce((sum, value) => sum + value, 0) / tail.length : null;
+  // Means of the last samples: requests and failures a second, latencies of those that have any.
+  recent(color) {
+    const means = {};
+    for (const [key, column] of Object.entries(this.sides[color])) {
+      const tail = column.slice(-RECENT).filter((value) => value !== null);
+      means[key] = tail.length ? tail.reduce((sum, value) => sum + value, 0) / tail.length : null;
+    }
+    return means;
   }
 }
 
@@ -79,34 +87,54 @@ export function chartFrame(chart) {
 }
 
 export function drawChart(frame, chart, timeline, marks = []) {
-  const series = COLORS.map((color) => ({ color, values: timeline.at.map((_, i) => chart.value(timeline.sides[color], i)) }));
-  const peak = Math.max(chart.least || 1, ...series.flatMap(({ values }) => values.filter((v) => v !== null)));
-  const top = Math.min(roundUp(peak), chart.most || Infinity);
-  const x = (i) => LEFT + ((SHOWN - timeline.at.length + i) / (SHOWN - 1)) * (WIDTH - LEFT - 10);
-  const y = (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
+  const { at, sides } = timeline;
+  const shown = SPANS.find((samples) => samples >= at.length) || KEPT;
+  const series = COLORS.map((color) => ({ color, values: at.map((_, i) => chart.value(sides[color], i)) }));
+  const known = series.flatMap(({ values }) => values.filter((value) => value !== null));
+  const axis = chart.isLogarithmic ? logarithmic(known) : linear(known, chart);
+  const x = (i) => LEFT + ((shown - at.length + i) / (shown - 1)) * (WIDTH - LEFT - 10);
+  const y = (value) => TOP + (1 - axis.place(value)) * (HEIGHT - TOP - BOTTOM);
   const now = series.map(({ color, values }) => {
-    const value = values.findLast((v) => v !== null);
-    return `${color} ${value === undefined ? "nothing" : chart.format(value)}`;
+    const value = values.at(-1) ?? null;
+    return `${color} ${value === null ? "nothing" : chart.format(value)}`;
   });
   const svg = s(
     "svg",
     { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${chart.title}, now: ${now.join(", ")}` },
-    grid(top, chart, y),
+    grid(axis.ticks, chart, y, shown),
     markLines(marks, timeline, x),
     series.map((one) => line(one, x, y)),
   );
   render(frame.querySelector(".plot"), svg);
 }
 
-function grid(top, chart, y) {
-  const parts = [0, top / 2, top].map((value) => [
+function linear(known, { least = 1, most = Infinity }) {
+  const top = Math.min(roundUp(Math.max(least, ...known)), most);
+  return { place: (value) => value / top, ticks: [0, top / 2, top] };
+}
+
+// Latencies differ by powers of ten: on a linear axis one slow answer flattens all others.
+function logarithmic(known) {
+  const low = Math.floor(Math.log10(Math.max(Math.min(...known, 0.001), 1e-5)));
+  const high = Math.max(Math.ceil(Math.log10(Math.max(...known, 0.01))), low + 1);
+  const ticks = Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i));
+  return { place: (value) => (Math.log10(Math.max(value, 10 ** low)) - low) / (high - low), ticks };
+}
+
+function grid(ticks, chart, y, shown) {
+  const lines = ticks.map((value) => [
     s("line", { class: "grid", x1: LEFT, x2: WIDTH - 10, y1: y(value), y2: y(value) }),
     s("text", { class: "tick", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, chart.format(value)),
   ]);
-  const minutes = [5, 4, 3, 2, 1].map((ago) =>
-    s("text", { class: "tick", x: LEFT + (1 - ago / 5) * (WIDTH - LEFT - 10), y: HEIGHT - 2 }, `-${ago} min`),
-  );
-  return [parts, minutes];
+  const [unit, step] = shown > 120 ? ["min", 60] : ["s", 15];
+  const steps = shown / step;
+  const every = Math.ceil(steps / 5);
+  const times = Array.from({ length: steps - 1 }, (_, i) => steps - 1 - i)
+    .filter((n) => n % every === 0)
+    .map((n) =>
+      s("text", { class: "tick", x: LEFT + (1 - n / steps) * (WIDTH - LEFT - 10), y: HEIGHT - 2, "text-anchor": "middle" }, `−${unit === "s" ? n * step : n} ${unit}`),
+    );
+  return [lines, times, s("text", { class: "tick", x: WIDTH - 10, y: HEIGHT - 2, "text-anchor": "end" }, "now")];
 }
 
 // A vertical line where the pointer moved.

@@ -1,17 +1,22 @@
 // The page of one deployment: what was asked, by whom, what happened when, and the evidence.
 
 import { get, servicePath } from "./api.js";
+import { duration } from "./charts.js";
 import { h, render } from "./dom.js";
 import { evidenceSection } from "./evidence.js";
-import { KIND, SHAPE, time, took } from "./format.js";
+import { KIND, SHAPE, percent, time, took } from "./format.js";
 import { outcomeWord } from "./service.js";
 
 export class DeploymentView {
   constructor(service, id) {
+    this.query = `live=${encodeURIComponent(service)}&samples_after=999999999`; // no samples at all
     this.path = servicePath(service, `deployments/${encodeURIComponent(id)}`);
     this.isFinal = false; // nothing more will happen to it, so it need not be asked for again
     this.element = h("article", { class: "deployment" }, h("p", { class: "quiet" }, "Loading"));
   }
+
+  // Something has happened; the next view, which comes with it, reads the deployment again anyway.
+  missedSomething() {}
 
   async update() {
     if (this.isFinal) return;
@@ -63,7 +68,7 @@ const isObject = (value) => value !== null && typeof value === "object" && !Arra
 
 function show(value) {
   if (Array.isArray(value) && value.length && value.every(isObject)) return table(value);
-  if (isObject(value)) return list(Object.entries(value).map(([key, inner]) => [words(key), plain(inner)]));
+  if (isObject(value)) return list(Object.entries(value).map(([key, inner]) => [words(key), plain(inner, key)]));
   return h("p", {}, plain(value));
 }
 
@@ -76,15 +81,19 @@ function table(rows) {
       "table",
       {},
       h("thead", {}, h("tr", {}, keys.map((key) => h("th", { scope: "col" }, words(key))))),
-      h("tbody", {}, rows.map((row) => h("tr", {}, keys.map((key) => h("td", {}, plain(row[key])))))),
+      h("tbody", {}, rows.map((row) => h("tr", {}, keys.map((key) => h("td", {}, plain(row[key], key)))))),
     ),
   );
 }
 
-function plain(value) {
-  if (value === null || value === undefined) return "–";
-  if (Array.isArray(value)) return value.map(plain).join(", ") || "none";
-  if (isObject(value)) return Object.entries(value).map(([key, inner]) => `${words(key)}: ${plain(inner)}`).join(", ");
+// One value in words; shares and seconds are known by their keys.
+function plain(value, key = "") {
+  if (value === null || value === undefined || value === "") return "–";
+  if (Array.isArray(value)) return value.map((one) => plain(one)).join(", ") || "none";
+  if (isObject(value)) return Object.entries(value).map(([name, inner]) => `${words(name)}: ${plain(inner, name)}`).join(", ");
   if (typeof value === "boolean") return value ? "yes" : "no";
-  return typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value);
+  if (typeof value !== "number") return /(^|_)at$/.test(key) ? time(value) : String(value);
+  if (/(^|_)share$/.test(key)) return percent(value);
+  if (/(^|_)(seconds|bound|timeout|latency)$/.test(key)) return duration(value);
+  return String(Number(value.toPrecision(4)));
 }

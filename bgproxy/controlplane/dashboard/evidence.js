@@ -3,16 +3,14 @@
 // the threshold, which it is not.
 
 import { h, s } from "./dom.js";
-import { count } from "./format.js";
+import { count, percent } from "./format.js";
 
-const WIDTH = 480;
+const WIDTH = 360;
 const HEIGHT = 140;
 const LEFT = 52;
 const RIGHT = 12;
 const TOP = 10;
 const BOTTOM = 20;
-
-const percent = (value) => `${(value * 100).toFixed(value && value < 0.0995 ? 2 : 1)} %`;
 
 export function evidenceSection(bake) {
   const { baseline, series = [] } = bake;
@@ -35,6 +33,13 @@ export function evidenceSection(bake) {
             ],
             format: percent,
             most: 1,
+            isRooted: true,
+          }),
+          plot({
+            title: "Judged requests per second",
+            points: series.map((p) => [p.t, p.successes + p.failures]),
+            levels: [],
+            format: (value) => value.toFixed(0),
           }),
           plot({
             title: "Evidence of harm",
@@ -81,13 +86,16 @@ function levelLines(levels, y, format) {
     });
 }
 
-function plot({ title, points, levels, format, most = Infinity }) {
+// `isRooted`: heights are square roots, so that usual shares of a tenth of a percent and failures of
+// one in two have room on one axis.
+function plot({ title, points, levels, format, most = Infinity, isRooted = false }) {
   const known = levels.filter(([value]) => typeof value === "number");
   const peak = Math.max(...points.map(([, y]) => y), ...known.map(([value]) => value), 0.001);
   const top = Math.min(peak * 1.1, most);
   const end = points.at(-1)?.[0] || 1;
   const x = (t) => LEFT + (t / end) * (WIDTH - LEFT - RIGHT);
-  const y = (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
+  const place = (value) => (isRooted ? Math.sqrt(value / top) : value / top);
+  const y = (value) => TOP + (1 - place(value)) * (HEIGHT - TOP - BOTTOM);
   const path = points.map(([t, value], i) => `${i ? "L" : "M"}${x(t).toFixed(1)} ${y(value).toFixed(1)}`).join("");
   const now = points.length ? format(points.at(-1)[1]) : "nothing";
   const label = `${title}: at the end ${now}; ${known.map(([value, name]) => `${name} ${format(value)}`).join(", ")}`;

@@ -5,28 +5,32 @@ export const other = (color) => (color === "blue" ? "green" : "blue");
 
 export const KIND = { switch: "switch", rollback: "rollback", auto_rollback: "automatic rollback" };
 
+// A sign and a word each, so that nothing hangs on a color.
 export const OUTCOME = {
-  passed: "passed",
-  inconclusive: "inconclusive: too little traffic to judge",
-  rolled_back: "taken back",
-  superseded: "superseded",
-  failed: "failed",
+  passed: ["✓", "passed"],
+  inconclusive: ["?", "inconclusive: too little traffic to judge"],
+  rolled_back: ["↩", "taken back"],
+  superseded: ["»", "superseded"],
+  failed: ["✕", "failed"],
 };
 
-export const PHASE = {
-  steady: "steady",
-  verifying: "verifying the target",
-  draining: "draining the old side",
-  baking: "baking: a rise in errors takes it back",
-  paused: "paused: requests are held",
-};
+export const PHASE_SIGN = { steady: "✓", verifying: "…", draining: "◐", baking: "◔", paused: "Ⅱ" };
+
+// What a service is busy with, in a few words and with the time that is left.
+export function phaseText({ phase, drain, bake, paused_until: pausedUntil }) {
+  if (phase === "draining" && drain) return `draining ${drain.environment}: ${count(drain.requests + drain.tunnels)} left`;
+  if (phase === "baking" && bake) return `baking, ${span(bake.of_seconds - bake.seconds)} left`;
+  if (phase === "paused" && pausedUntil) return `paused for ${left(pausedUntil)} more`;
+  return { verifying: "verifying the target" }[phase] || phase;
+}
 
 export const count = (value) => Number(value || 0).toLocaleString("en");
 
-export function share(part, whole) {
-  if (!whole) return "0 %";
-  const percent = (part / whole) * 100;
-  return `${percent.toFixed(percent > 0 && percent < 10 ? 2 : 1)} %`;
+export const share = (part, whole) => percent(whole ? part / whole : 0);
+
+export function percent(part) {
+  const value = part * 100;
+  return `${value.toFixed(value > 0 && value < 10 ? 2 : value === 0 ? 0 : 1)} %`;
 }
 
 export function time(text) {
