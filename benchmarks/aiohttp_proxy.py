@@ -15,7 +15,6 @@ import uvloop
 from aiohttp import (
     ClientSession,
     ClientTimeout,
-    ClientWebSocketResponse,
     DummyCookieJar,
     TCPConnector,
     web,
@@ -31,7 +30,6 @@ _HOP_BY_HOP = (
     "Transfer-Encoding",
     "Upgrade",
 )
-_OF_HANDSHAKE = ("Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Extensions")
 _PIECE = 64 << 10
 
 _SESSION = web.AppKey("session", ClientSession)
@@ -45,8 +43,6 @@ def build(backend: str) -> web.Application:
         headers["X-Forwarded-For"] = request.remote or ""
         headers["X-Forwarded-Proto"] = request.scheme
         headers["X-Forwarded-Host"] = request.host
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await _relay_messages(request, backend + request.raw_path, headers)
         async with request.app[_SESSION].request(
             request.method,
             backend + request.raw_path,
@@ -76,31 +72,6 @@ def build(backend: str) -> web.Application:
     application.cleanup_ctx.append(session)
     application.router.add_route("*", "/{path:.*}", relay)
     return application
-
-
-async def _relay_messages(
-    request: web.Request, url: str, headers: CIMultiDict[str]
-) -> web.WebSocketResponse:
-    """Open a WebSocket on either side, and pass messages both ways until one ends."""
-    client = web.WebSocketResponse()
-    for name in _OF_HANDSHAKE:
-        headers.popall(name, None)
-    async with request.app[_SESSION].ws_connect(url, headers=headers) as backend:
-        await client.prepare(request)
-        ways = [_pass_on(client, backend), _pass_on(backend, client)]
-        tasks = [asyncio.ensure_future(way) for way in ways]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-    return client
-
-
-async def _pass_on(
-    source: web.WebSocketResponse | ClientWebSocketResponse,
-    target: web.WebSocketResponse | ClientWebSocketResponse,
-) -> None:
-    async for message in source:
-        await target.send_bytes(message.data)
 
 
 def _forwarded(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class Plan:
 
     def measures(self, peer: Peer, workload: Workload) -> bool:
         """Whether this proxy is measured with this workload."""
-        if workload.has_tls and not peer.has_tls:
+        if workload.name in peer.cannot:
             return False
         return workload.has_variants or self.has_all_variants or not peer.is_variant
 
@@ -86,20 +86,12 @@ def run(plan: Plan) -> Comparison:
         running = {peer.name: stage.start(peer.name, peer.command) for peer in plan.peers}
         for workload in plan.workloads:
             for number in range(1, plan.rounds + 1):
-                for sample in _round(plan, workload, running, stage):
-                    found.samples.append(sample)
-                    print(f"round {number}: {sample}", flush=True)
+                for peer in plan.peers:
+                    if plan.measures(peer, workload):
+                        sample = measure(running[peer.name], peer.name, workload, stage, plan)
+                        found.samples.append(sample)
+                        print(f"round {number}: {sample}", flush=True)
     return found
-
-
-def _round(
-    plan: Plan, workload: Workload, running: Mapping[str, Running], stage: Stage
-) -> list[Sample]:
-    return [
-        measure(running[peer.name], peer.name, workload, stage, plan)
-        for peer in plan.peers
-        if plan.measures(peer, workload)
-    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

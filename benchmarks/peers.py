@@ -21,7 +21,7 @@ class Peer:
         program: the name of a program that is not ours, or "".
         version: the option that makes the program print its version; without a program, the
             distribution whose version counts.
-        has_tls: whether it can end TLS.
+        cannot: the workloads that are not for it.
         is_variant: whether it is another one with something changed, measured on fewer workloads.
     """
 
@@ -29,7 +29,7 @@ class Peer:
     command: Callable[[Site], Sequence[str]]
     program: str
     version: str
-    has_tls: bool = True
+    cannot: frozenset[str] = frozenset()
     is_variant: bool = False
 
     def version_text(self) -> str:
@@ -50,8 +50,8 @@ PEERS = (
     Peer("Envoy", peer_files.envoy, "envoy", "--version"),
     Peer("Traefik", peer_files.traefik, "traefik", "version"),
     Peer("Caddy", peer_files.caddy, "caddy", "version"),
-    Peer("aiohttp", peer_files.aiohttp, "", "aiohttp"),
-    Peer("relay", peer_files.relay, "", "uvloop", has_tls=False),
+    Peer("aiohttp", peer_files.aiohttp, "", "aiohttp", cannot=frozenset({"websocket"})),
+    Peer("relay", peer_files.relay, "", "uvloop", cannot=frozenset({"tls", "tls-connect"})),
 )
 """Everything that can be compared; `bgproxy-plain` does without its compiled scanner, `-logging`
 writes an access log, `relay` is the floor, `aiohttp` the usual Python proxy."""

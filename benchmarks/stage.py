@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.processes import LOAD_CORE, PROXY_CORE, Server, free_port
+from benchmarks.processes import LOAD_CORE, PROXY_CORE, START_TIMEOUT, Server, free_port
+from benchmarks.requests import curl
 from benchmarks.site import Certificate, Site
 from benchmarks.tools import Tools, build
 
@@ -51,17 +54,34 @@ class Stage:
         command: Callable[[Site], Sequence[str]],
         cores: int | str = PROXY_CORE,
     ) -> Running:
-        """Start a proxy, and return when it listens; it ends with the stage at the latest."""
+        """Start a proxy, and return when it passes requests on; it ends with the stage."""
         site = self.site(name)
         server = Server(command(site), cores, log=site.folder / "output")
         self._stack.callback(server.stop)
         server.wait_for(site.port)
+        _wait_for_an_answer(site.port)
         return Running(server, site)
 
 
+def _wait_for_an_answer(port: int) -> None:
+    """Return when a request is answered well: some listen before they know their routes.
+
+    Raises:
+        RuntimeError: when that does not happen in time.
+    """
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as one:
+            one.sendall(curl("/small")[0])
+            if one.recv(4096).startswith(b"HTTP/1.1 200 "):
+                return
+        time.sleep(0.02)
+    raise RuntimeError(f"no good answer from port {port}")
+
+
 @contextlib.contextmanager
-def on_stage() -> Iterator[Stage]:
-    """A stage for as long as the block runs; the backends are on the load's core."""
+def on_stage(cores: int | str = LOAD_CORE) -> Iterator[Stage]:
+    """A stage for as long as the block runs; the backends have these cores."""
     with (
         tempfile.TemporaryDirectory(prefix="bgproxy-bench-") as name,
         contextlib.ExitStack() as stack,
@@ -71,7 +91,7 @@ def on_stage() -> Iterator[Stage]:
         blue, green = free_port(), free_port()
         for port, mark in ((blue, "b"), (green, "g")):
             log = folder / f"backend-{mark}.log"
-            server = Server([tools.backend, str(port), mark], LOAD_CORE, log=log)
+            server = Server([tools.backend, mark, str(port)], cores, log=log)
             stack.callback(server.stop)
             server.wait_for(port)
         yield Stage(folder, tools, (blue, green), stack)

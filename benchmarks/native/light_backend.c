@@ -1,6 +1,6 @@
 /* The backend behind every measured proxy: as little work per request as a process can do.
  *
- *   light_backend PORT MARK
+ *   light_backend MARK PORT...
  *
  * It reads just enough of HTTP/1.1 to find where a request ends, and answers with bytes made
  * beforehand. The first letters of the path choose which: /10k, /100k, /10m, /chunked; /ws becomes
@@ -264,12 +264,22 @@ static void accept_all(int listener) {
    }
 }
 
+static int listen_on(int port) {
+   int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), yes = 1;
+   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+   if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 4096))
+      fail("listen");
+   return listener;
+}
+
 int main(int count, char **arguments) {
-   if (count != 3) {
-      fprintf(stderr, "usage: light_backend PORT MARK\n");
+   if (count < 3) {
+      fprintf(stderr, "usage: light_backend MARK PORT...\n");
       return 2;
    }
-   char mark = arguments[2][0];
+   char mark = arguments[1][0];
    small = fixed(SMALL_BYTES, "", mark);
    small_last = fixed(SMALL_BYTES, CLOSE, mark);
    ten_kib = fixed(10 << 10, "", mark);
@@ -282,22 +292,22 @@ int main(int count, char **arguments) {
    files.rlim_cur = files.rlim_max;
    setrlimit(RLIMIT_NOFILE, &files);
 
-   int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), yes = 1;
-   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(arguments[1]))};
-   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-   if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 4096))
-      fail("listen");
    poller = epoll_create1(EPOLL_CLOEXEC);
-   struct epoll_event events[EVENTS] = {{.events = EPOLLIN, .data.ptr = NULL}};
-   epoll_ctl(poller, EPOLL_CTL_ADD, listener, events);
+   int listeners[count];
+   for (int number = 2; number < count; number++) {
+      listeners[number] = listen_on(atoi(arguments[number]));
+      struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listeners[number]};
+      epoll_ctl(poller, EPOLL_CTL_ADD, listeners[number], &event);
+   }
+   struct epoll_event events[EVENTS];
    for (;;) {
       int ready = epoll_wait(poller, events, EVENTS, -1);
       for (int number = 0; number < ready; number++) {
-         if (events[number].data.ptr)
-            serve(events[number].data.ptr, events[number].events);
+         int *listener = events[number].data.ptr;
+         if (listener >= listeners && listener < listeners + count)
+            accept_all(*listener);
          else
-            accept_all(listener);
+            serve(events[number].data.ptr, events[number].events);
       }
    }
 }
