@@ -38,7 +38,9 @@ def check(settings: Settings, root: Node) -> tuple[list[Fault], list[Fault]]:
         _too_large_pages(settings.services),
         *map(_backend_faults, settings.services),
     )
-    warnings = chain(_short_tokens(settings), *map(_service_warnings, settings.services))
+    warnings = chain(
+        _short_tokens(settings), _open_way(settings), *map(_service_warnings, settings.services)
+    )
     return [fault_at(root, *finding) for finding in faults], [
         fault_at(root, *finding) for finding in warnings
     ]
@@ -187,5 +189,16 @@ def _short_tokens(settings: Settings) -> Iterator[Finding]:
             yield (
                 ("admin", "tokens", index, "token"),
                 f"the token of {token.name} is short enough to be guessed",
-                "make one with: openssl rand -hex 32",
+                "make one with: bgproxy token new",
             )
+
+
+def _open_way(settings: Settings) -> Iterator[Finding]:
+    """Tokens that travel for everybody on the way to read."""
+    admin = settings.admin
+    if admin.tls is None and not all(address.is_loopback for address in admin.listen):
+        yield (
+            ("admin", "insecure"),
+            "tokens travel to the admin API unencrypted: whoever reads one is an operator",
+            "set admin.tls, or listen on 127.0.0.1",
+        )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
+from urllib.parse import urlsplit
 
-from bgproxy.config.settings import AdminSettings, Listener, ProxySettings, Settings
+from bgproxy.config.settings import AUTO_SOCKET, AdminSettings, Listener, ProxySettings, Settings
 from bgproxy.domain.access_log import AccessLog
 from bgproxy.domain.hooks import Call, CommandCall, Moment
 from bgproxy.domain.model import (
@@ -107,11 +108,17 @@ def _listener(listener: Listener) -> str:
 
 
 def _admin(admin: AdminSettings) -> Iterator[str]:
-    yield _line("admin", f"listens on {_listed(admin.listen)}")
+    places = _listed(admin.listen) + (" with TLS" if admin.tls else "")
+    yield _line("admin", f"listens on {places}")
+    if admin.socket:
+        is_usual = admin.socket == AUTO_SOCKET
+        yield _line("socket", "in the runtime directory" if is_usual else admin.socket, 2)
     tokens = (f"{token.name} ({token.role})" for token in admin.tokens)
     yield _line("tokens", _listed(tokens, "none: whoever can connect is an admin"), 2)
     if admin.allowed_hosts:
         yield _line("names", _listed(admin.allowed_hosts), 2)
+    if rules := admin.backend_allow.rules:
+        yield _line("backends", f"set over the API may be {_listed(r.text for r in rules)}", 2)
 
 
 def _service(service: Service) -> Iterator[str]:

@@ -15,6 +15,7 @@ from bgproxy.config.readers import Scalar
 from bgproxy.config.schema import FileSection
 from bgproxy.config.settings import Settings
 from bgproxy.config.tls_files import Copies, read_tls_files
+from bgproxy.config.token_file import read_token_file
 from bgproxy.config.variables import VariableError, substitute
 from bgproxy.config.yaml_nodes import ListNode, MapNode, Node, ScalarNode, YamlError, read_yaml
 from bgproxy.errors import ConfigError, Fault
@@ -64,11 +65,11 @@ def _load(path: Path, env: Mapping[str, str], *, uses_copies: bool) -> Settings:
         told = {(fault.line, fault.column) for fault in faults}
         further = (f for f in explain(error, root) if (f.line, f.column) not in told)
         raise ConfigError([*faults, *further]) from None
-    settings = file.build()
+    settings, bad_tokens = read_token_file(file.build())
     found, warnings = check(settings, root)
     is_later_start = uses_copies and settings.state.exists()
     files = read_tls_files(settings, Copies.load(settings.state) if is_later_start else None)
-    found += [fault_at(root, *finding) for finding in files.faults]
+    found += [fault_at(root, *finding) for finding in (*bad_tokens, *files.faults)]
     warnings += [fault_at(root, *finding) for finding in files.warnings]
     if faults or found:
         raise ConfigError([*faults, *found])

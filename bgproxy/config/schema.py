@@ -6,15 +6,14 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
-from pydantic_core import core_schema
+from pydantic import Field, model_validator
 
+from bgproxy.config.admin_schema import AdminSection
 from bgproxy.config.readers import (
     Choice,
     Duration,
     Number,
     Reader,
-    Scalar,
     Share,
     Size,
     Text,
@@ -25,17 +24,13 @@ from bgproxy.config.service_schema import ServiceSection
 from bgproxy.config.settings import (
     MAX_SERVICES,
     MAX_WORKERS,
-    Address,
-    AdminSettings,
     Network,
     ProxySettings,
-    Role,
     Settings,
-    Token,
 )
 from bgproxy.config.tls_schema import ListenerSection, OneOrMoreListeners, TextOrListener
 from bgproxy.config.tracing_schema import TracingSection
-from bgproxy.config.web_readers import Cidr, HostPattern, Listen, Name, Secret
+from bgproxy.config.web_readers import Cidr, Name
 from bgproxy.domain.access_log import AccessLog, LogFormat
 from bgproxy.domain.model import ProxyLimits
 
@@ -44,7 +39,6 @@ _PROXY = ProxySettings()
 _LIMITS = ProxyLimits()
 _LOG = AccessLog()
 _QUERY = ("drop", "keep")
-_ADMIN = AdminSettings()
 
 
 class ProxyLimitsSection(Section):
@@ -166,92 +160,6 @@ class ProxySection(Section):
         values["workers"] = self.workers or usable
         values["listen"] = tuple(listener.build() for listener in self.listen)
         return ProxySettings(**values)
-
-
-class TokenSection(Section):
-    """A key to the admin API."""
-
-    name: Annotated[str, Name(is_optional=True)] = key(
-        "", "Who uses it, for the history; `token-1` and so on where it is not given."
-    )
-    role: Annotated[Role, Choice(Role)] = key(
-        Role.READ,
-        "`read`, `rollback` (may only take back), `switch`, or `admin`; each includes those before "
-        "it.",
-    )
-    token: Annotated[str, Secret()] = key(
-        ..., "Its text, best as `${NAME}`; or `sha256:` and the hexadecimal digest of its text."
-    )
-
-    def build(self, number: int) -> Token:
-        """The settings; `number` counts from 1."""
-        return Token(self.name or f"token-{number}", self.role, self.token)
-
-
-class TextOrToken:
-    """A plain text among the tokens is an admin's."""
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        return core_schema.no_info_before_validator_function(self._token, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string"}, handler(schema)]}
-
-    def _token(self, given: object) -> object:
-        return {"token": given, "role": Scalar(Role.ADMIN)} if isinstance(given, Scalar) else given
-
-
-class AdminSection(Section):
-    """The admin side: API, metrics and dashboard."""
-
-    listen: Annotated[tuple[Address, ...], Many(Listen(), takes_one=True, least=1)] = key(
-        _ADMIN.listen,
-        "Where the admin API is served, in the forms of `proxy.listen`. Whoever can open a unix "
-        "socket of it is an admin; its mode is 0600.",
-    )
-    tokens: tuple[Annotated[TokenSection, TextOrToken()], ...] = key(
-        (),
-        "Keys to the admin API; none is possible on loopback addresses and unix sockets only. A "
-        "plain text is an admin's.",
-    )
-    allowed_hosts: Annotated[tuple[str, ...], Many(HostPattern(takes_wildcards=False))] = key(
-        _ADMIN.allowed_hosts,
-        "Names by which the admin listener may be addressed, besides `localhost` and its own "
-        "address.",
-    )
-
-    @model_validator(mode="after")
-    def _is_closed(self) -> AdminSection:
-        for address in self.listen:
-            if not address.is_loopback and not self.tokens:
-                refuse(
-                    f"{address} can be reached from other machines and there are no tokens",
-                    "listen on 127.0.0.1 or set admin.tokens",
-                    key="listen",
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _tokens_differ(self) -> AdminSection:
-        tokens = self.build().tokens
-        for number, token in enumerate(tokens):
-            for first in tokens[:number]:
-                if token.name == first.name:
-                    problem = f"two tokens are named {token.name!r}"
-                    refuse(problem, "give each a name of its own", key=f"tokens.{number}.name")
-                if token.secret == first.secret:
-                    problem = f"this is the token of {first.name} as well"
-                    refuse(problem, "give each a token of its own", key=f"tokens.{number}.token")
-        return self
-
-    def build(self) -> AdminSettings:
-        """The settings."""
-        tokens = tuple(token.build(number) for number, token in enumerate(self.tokens, 1))
-        return AdminSettings(self.listen, tokens, self.allowed_hosts)
 
 
 class FilePath(Reader):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bgproxy.domain.access_log import AccessLog
+from bgproxy.domain.allow_list import AllowList
 from bgproxy.domain.model import ProxyLimits, Service
 from bgproxy.domain.tls import Certificate
 from bgproxy.domain.tracing import Tracing
@@ -23,6 +24,9 @@ MAX_BACKENDS = 8192
 """Likewise, of all services together; a name may stand for several."""
 
 MAX_UNIX_PATH_BYTES = 107
+
+AUTO_SOCKET = "auto"
+"""The admin API's unix socket is where commands on the same machine look for it."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -234,11 +238,21 @@ class AdminSettings:
         tokens: keys; none is possible on loopback addresses and unix sockets only.
         allowed_hosts: names by which browsers and clients may address it, besides loopback names
             and the listener's own address.
+        tokens_file: where more of them are; what is in it is in `tokens` once it was read.
+        socket: the path of a unix socket besides; `AUTO_SOCKET` for the usual one, empty for none.
+        tls: of the listeners that are no unix sockets; one certificate.
+        is_insecure: other machines may reach a listener without TLS.
+        backend_allow: what backends set over the API may be.
     """
 
     listen: tuple[Address, ...] = (Address("127.0.0.1", 8081),)
     tokens: tuple[Token, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    tokens_file: str = ""
+    socket: str = AUTO_SOCKET
+    tls: ListenerTls | None = None
+    is_insecure: bool = False
+    backend_allow: AllowList = field(default_factory=AllowList)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bgproxy.config.settings import CertificateFiles, DegradedFile, Listener, Settings
+from bgproxy.config.settings import (
+    CertificateFiles,
+    DegradedFile,
+    Listener,
+    ListenerTls,
+    Settings,
+)
 from bgproxy.domain.model import Service
 from bgproxy.domain.tls import Certificate, CertificateError, UpstreamTls
 
@@ -63,6 +69,7 @@ def read_tls_files(settings: Settings, copies: Copies | None = None) -> TlsFiles
     found.settings = replace(
         settings,
         proxy=replace(settings.proxy, listen=listen),
+        admin=replace(settings.admin, tls=reader.admin(settings.admin.tls)),
         services=services,
         degraded=tuple(reader.degraded),
     )
@@ -86,6 +93,13 @@ class _Reader:
             for index, files in enumerate(listener.tls.certificates)
         )
         return replace(listener, tls=replace(listener.tls, certificates=filled))
+
+    def admin(self, tls: ListenerTls | None) -> ListenerTls | None:
+        """The admin listeners' TLS with its certificate's content."""
+        if tls is None:
+            return None
+        filled = tuple(self._certificate(files, ("admin", "tls")) for files in tls.certificates)
+        return replace(tls, certificates=filled)
 
     def service(self, service: Service) -> Service:
         """A service with its authorities' content."""
@@ -181,15 +195,15 @@ class Copies:
     def of(cls, settings: Settings) -> Copies:
         """What a configuration uses now."""
         content: dict[str, list[str]] = {}
-        for listener in settings.proxy.listen:
-            for files in listener.tls.certificates if listener.tls else ():
+        for tls in (*(each.tls for each in settings.proxy.listen), settings.admin.tls):
+            for files in tls.certificates if tls else ():
                 if files.content is not None:
                     pair = files.content.chain, files.content.key
                     content[_name_of(files)] = [part.decode("latin-1") for part in pair]
         for service in settings.services:
-            tls = service.upstream_tls
-            if tls.authorities:
-                content[tls.ca] = [tls.authorities]
+            trust = service.upstream_tls
+            if trust.authorities:
+                content[trust.ca] = [trust.authorities]
         return cls(content)
 
     @classmethod

@@ -22,6 +22,7 @@ proxy        listens on 127.0.0.1:8080
   shutdown   after at most 30s
 
 admin        listens on 127.0.0.1:8081
+  socket     in the runtime directory
   tokens     none: whoever can connect is an admin
 
 state        var/bgproxy.db

@@ -90,14 +90,13 @@ admin:
 
 
 def test_the_rest_of_admin_and_the_state_are_taken_over():
-    """Other machines may reach it once there is a token."""
+    """As they are written; names in lower case."""
     settings = load(
         f"""\
-admin: {{listen: 0.0.0.0:8081, tokens: [0123456789abcdef], allowed_hosts: [Deploy.example.com]}}
+admin: {{tokens: [0123456789abcdef], allowed_hosts: [Deploy.example.com]}}
 state: /var/lib/bgproxy/state.db
 {SERVICE}"""
     )
-    assert settings.admin.listen == (Address("0.0.0.0", 8081),)
     assert settings.admin.allowed_hosts == ("deploy.example.com",)
     assert settings.state == Path("/var/lib/bgproxy/state.db")
 
