@@ -8,6 +8,7 @@ from dataclasses import replace
 from bgproxy.controlplane.entries import ServiceEntry, unlocked
 from bgproxy.domain.deployment import Deployment, Event, Kind, advance
 from bgproxy.state.changes import Audit, Change, SaveDeployment, SavePointer
+from bgproxy.state.origin import ORIGIN
 
 
 def changes_of(service: ServiceEntry, committed: Deployment, *, force: bool) -> list[Change]:
@@ -29,6 +30,7 @@ def changes_of(service: ServiceEntry, committed: Deployment, *, force: bool) -> 
                 "reason": committed.reason,
                 "force": force,
             },
+            origin="" if committed.kind is Kind.AUTO_ROLLBACK else ORIGIN.get(),
         ),
     ]
     if watched is not None:

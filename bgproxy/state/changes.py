@@ -10,6 +10,7 @@ from bgproxy.domain.deployment import Deployment
 from bgproxy.domain.lock import Lock
 from bgproxy.domain.maintenance import Maintenance
 from bgproxy.domain.model import Color
+from bgproxy.state.origin import ORIGIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,12 @@ class SaveLock:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Somebody changed something; a row that stays."""
+    """Somebody changed something; a row that stays.
+
+    Args:
+        actor: who; empty for the proxy itself.
+        origin: from where, see `ORIGIN`.
+    """
 
     at: float
     service: str
@@ -75,6 +81,7 @@ class Audit:
     action: str
     before: Mapping[str, Any]
     after: Mapping[str, Any]
+    origin: str = field(default_factory=ORIGIN.get)
 
 
 Change = SavePointer | SaveDeployment | SaveEnvironment | SaveMaintenance | SaveLock | Audit

@@ -88,6 +88,7 @@ _MIGRATIONS = (
         until REAL
     ) STRICT;
     """,
+    "ALTER TABLE audit ADD COLUMN origin TEXT NOT NULL DEFAULT '';",
 )
 """Each takes the file one `PRAGMA user_version` further; one that was released never changes."""
 

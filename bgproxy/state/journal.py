@@ -197,20 +197,20 @@ class Journal:
         found = await self._query(query, (service, id))
         return rows.deployment_of(found[0]) if found else None
 
-    async def audit(self, service: str, limit: int) -> list[Audit]:
-        """Who changed what, newest first.
+    async def audit(self, service: str | None, limit: int) -> list[Audit]:
+        """Who changed what, newest first; of all services unless one is named.
 
         Raises:
             StateError: the file cannot be read.
         """
         found = await self._query(
-            "SELECT at, service, actor, action, before, after FROM audit "
-            "WHERE service = ? ORDER BY id DESC LIMIT ?",
+            "SELECT at, service, actor, action, before, after, origin FROM audit "
+            "WHERE ?1 IS NULL OR service = ?1 ORDER BY id DESC LIMIT ?2",
             (service, limit),
         )
         return [
-            Audit(at, name, actor, action, json.loads(before), json.loads(after))
-            for at, name, actor, action, before, after in found
+            Audit(at, name, actor, action, json.loads(before), json.loads(after), origin)
+            for at, name, actor, action, before, after, origin in found
         ]
 
     async def _query(self, sql: str, values: Sequence[Any]) -> list[Any]:

@@ -112,11 +112,11 @@ def apply(connection: sqlite3.Connection, change: Change) -> None:
             )
         case Audit():
             connection.execute(
-                "INSERT INTO audit (at, service, actor, action, before, after) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO audit (at, service, actor, action, before, after, origin) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(change.at, change.service, change.actor, change.action),
-                    *(json.dumps(change.before), json.dumps(change.after)),
+                    *(json.dumps(change.before), json.dumps(change.after), change.origin),
                 ),
             )
 

@@ -10,7 +10,7 @@ import pytest
 
 from bgproxy.errors import StateError
 from bgproxy.state import database as module
-from bgproxy.state.database import Database, copy_of
+from bgproxy.state.database import _MIGRATIONS, Database, copy_of
 
 
 def put(database: Database, generation: int) -> None:
@@ -114,6 +114,21 @@ def test_a_newer_state_is_left_alone(path: Path) -> None:
         database.connection.execute("PRAGMA user_version = 99")
     with pytest.raises(StateError, match="newer bgproxy"):
         Database.open(path)
+
+
+def test_an_older_state_is_brought_up_to_date(path: Path) -> None:
+    """Its audit rows stay; from where they came was not known then."""
+    path.parent.mkdir(exist_ok=True)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as old:
+        for script in _MIGRATIONS[:3]:
+            old.executescript(script)
+        old.execute("PRAGMA user_version = 3")
+        old.execute("INSERT INTO audit VALUES (1, 2.0, 'default', 'ann', 'pause', '{}', '{}')")
+    with contextlib.closing(Database.open(path)) as database:
+        assert database.connection.execute("PRAGMA user_version").fetchone() == (database.version,)
+        assert database.connection.execute("SELECT actor, origin FROM audit").fetchall() == [
+            ("ann", "")
+        ]
 
 
 def test_an_interrupted_copy_leaves_the_old_one(

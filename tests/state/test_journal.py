@@ -18,6 +18,7 @@ from bgproxy.errors import StateError
 from bgproxy.state import journal as module
 from bgproxy.state.changes import Audit, SaveDeployment, SaveEnvironment, SavePointer
 from bgproxy.state.journal import Journal
+from bgproxy.state.origin import ORIGIN
 
 DEPLOYMENT = Deployment(
     id=1,
@@ -252,6 +253,20 @@ async def test_audit_rows_stay(journal: Journal) -> None:
     ]
     await journal.write(*rows)
     assert await journal.audit("default", 2) == [rows[2], rows[1]]
+
+
+async def test_audit_rows_say_from_where(journal: Journal) -> None:
+    """What the task that made them was asked from; nothing for what began by itself."""
+
+    async def change(origin: str) -> None:
+        ORIGIN.set(origin)
+        await journal.write(Audit(1.0, "default", "ann", "pause", {}, {}))
+
+    await asyncio.create_task(change("10.0.0.7:1234"))
+    await journal.write(Audit(2.0, "other", "", "auto_rollback", {}, {}))
+    assert [row.origin for row in await journal.audit("default", 5)] == ["10.0.0.7:1234"]
+    found = [(row.service, row.origin) for row in await journal.audit(None, 5)]
+    assert found == [("other", ""), ("default", "10.0.0.7:1234")]
 
 
 async def test_the_copy_follows_the_pointer(path: Path) -> None:
