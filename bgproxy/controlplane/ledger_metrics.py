@@ -14,6 +14,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from bgproxy.domain.arrival import HandshakeFault, ProxyHeaderFault
 from bgproxy.domain.model import COLORS, Color
 from bgproxy.domain.outcome import Reason, Side
 from bgproxy.state import ledger as cells
@@ -56,6 +57,8 @@ class Reading:
     gauges: tuple[tuple[str, str, int], ...]
     counters: tuple[tuple[str, str, int], ...]
     refused: tuple[tuple[str, int], ...]
+    arrivals: tuple[tuple[str, str, tuple[tuple[str, int], ...]], ...] = ()
+    """Name, text and counts by reason of what never became a client."""
 
 
 async def read_ledger(ledger: Ledger, table: RoutingTable) -> Reading:
@@ -89,6 +92,20 @@ async def read_ledger(ledger: Ledger, table: RoutingTable) -> Reading:
         refused=(
             *((str(status), read(cells.refused_cell(status))) for status in cells.REFUSED_STATUSES),
             ("other", read(cells.refused_cell(0))),
+        ),
+        arrivals=(
+            (
+                "tls_handshake_failures",
+                "Clients' TLS handshakes that failed.",
+                tuple((each.label, read(cells.handshake_cell(each))) for each in HandshakeFault),
+            ),
+            (
+                "proxy_header_refusals",
+                "Connections closed for want of a proper PROXY header.",
+                tuple(
+                    (each.label, read(cells.proxy_header_cell(each))) for each in ProxyHeaderFault
+                ),
+            ),
         ),
     )
 
@@ -137,6 +154,11 @@ class LedgerCollector(Collector):
         for code, count in self.reading.refused:
             refused.add_metric((code,), count)
         yield refused
+        for name, text, counts in self.reading.arrivals:
+            family = CounterMetricFamily(f"bgproxy_{name}", text, labels=("reason",))
+            for reason, count in counts:
+                family.add_metric((reason,), count)
+            yield family
 
 
 def _state(series: Sequence[Series]) -> Iterator[Metric]:

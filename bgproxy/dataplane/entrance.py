@@ -18,10 +18,12 @@ from bgproxy.dataplane.redirect import RedirectingDownstream
 from bgproxy.dataplane.routes import RoutesApart
 from bgproxy.dataplane.tls import TlsConnection
 from bgproxy.dataplane.tracing import Traced, TracedRedirecting
+from bgproxy.domain.arrival import HandshakeFault, ProxyHeaderFault, fault_of_tls
 from bgproxy.domain.tls import Certificate
 from bgproxy.errors import BadRequest
 from bgproxy.protocol.proxy_header import read_proxy_header
 from bgproxy.state.entrance import EntranceRoute, TlsRoute
+from bgproxy.state.ledger import handshake_cell, proxy_header_cell
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.worker import Worker
@@ -83,25 +85,30 @@ class Entrance:
 
 
 class ProxyArrival(asyncio.BufferedProtocol):
-    """A connection whose PROXY header is awaited; then the next protocol takes its place."""
+    """A connection whose PROXY header is awaited; then the next protocol takes its place.
 
-    __slots__ = ("_data", "_entrance", "_transport", "deadline")
+    Attributes:
+        client: nobody yet; the load balancer that speaks for many is bound by no number of its own.
+    """
 
+    __slots__ = ("_data", "_entrance", "_fault", "_is_over", "_transport", "deadline")
+
+    client = ""
     _transport: asyncio.Transport
 
     def __init__(self, entrance: Entrance) -> None:
         self._entrance = entrance
         self._data = b""
+        self._fault: ProxyHeaderFault | None = ProxyHeaderFault.CLOSED
+        self._is_over = False
         self.deadline = inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Only a listed load balancer may come this way."""
         self._transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")
-        if self._entrance.is_proxy(peer[0] if isinstance(peer, tuple) else ""):
-            self._entrance.worker.arrive(self)
-        else:
-            self.abort()
+        self._entrance.worker.arrive(self)
+        if not self._entrance.is_proxy(_address_of(transport)) and self._fault is not None:
+            self._refuse(ProxyHeaderFault.NOT_LISTED)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """The worker's one buffer; copied out at once."""
@@ -114,11 +121,12 @@ class ProxyArrival(asyncio.BufferedProtocol):
         try:
             header = read_proxy_header(self._data)
         except BadRequest:
-            self.abort()  # nothing says who is there, or what it understands
+            self._refuse(ProxyHeaderFault.MALFORMED)
             return
         if header is None:
             return
-        self._entrance.worker.arrivals.discard(self)
+        self._fault = None
+        self._leave()
         following = self._entrance.enter(header.source)
         self._transport.set_protocol(following)
         following.connection_made(self._transport)
@@ -129,31 +137,84 @@ class ProxyArrival(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It went away, or was sent away, before it said who it is."""
-        self._entrance.worker.arrivals.discard(self)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        worker = self._entrance.worker
+        worker.depart(self)
+        if self._fault is not None:
+            worker.count_head(proxy_header_cell(self._fault), 1)
+
+    def _refuse(self, fault: ProxyHeaderFault) -> None:
+        """Nothing says who is there, or what it understands: close at once."""
+        self._fault = fault
+        self._transport.abort()
+
+    def expire(self) -> None:
+        """The header did not come in time."""
+        self._refuse(ProxyHeaderFault.TIMEOUT)
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once, for no fault of its own."""
+        self._fault = None
         self._transport.abort()
 
 
 class TlsArrival(TlsConnection):
-    """A client's TLS; an arrival until its handshake is done."""
+    """A client's TLS; an arrival until its handshake is done.
 
-    __slots__ = ("_worker", "deadline")
+    Attributes:
+        client: the address that counts, the peer's or the one which a PROXY header named.
+    """
+
+    __slots__ = ("_is_timely", "_is_wanted", "_worker", "client", "deadline")
 
     def __init__(self, worker: Worker, client: Downstream, context: ssl.SSLContext) -> None:
         super().__init__(client, context, worker.loop, worker.scratch)
         self._worker = worker
+        self._is_wanted = True
+        self._is_timely = True
+        self.client = client.client
         self.deadline = inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there and will begin a handshake."""
         super().connection_made(transport)
+        self.client = self.client or _address_of(transport)
         self._worker.arrive(self)
 
     def settle(self, error: Exception | None) -> None:
         """It is a client now, or gone."""
-        self._worker.arrivals.discard(self)
+        worker = self._worker
+        worker.depart(self)
+        if error is not None and self._is_wanted:
+            worker.count_head(handshake_cell(self._fault_of(error)), 1)
+
+    def _fault_of(self, error: Exception) -> HandshakeFault:
+        if not self._is_timely:
+            return HandshakeFault.TIMEOUT
+        if isinstance(error, ssl.SSLError):
+            return fault_of_tls(error.reason)
+        return HandshakeFault.CLOSED
+
+    def expire(self) -> None:
+        """The handshake was not done in time."""
+        self._is_timely = False
+        super().abort()
+
+    def abort(self) -> None:
+        """Close at once, for no fault of its own."""
+        self._is_wanted = False
+        super().abort()
+
+
+def _address_of(transport: asyncio.BaseTransport) -> str:
+    """Who is connected; empty where it has no address."""
+    peer = transport.get_extra_info("peername")
+    return peer[0] if isinstance(peer, tuple) else ""
 
 
 def server_context(route: TlsRoute) -> ssl.SSLContext:

@@ -118,6 +118,8 @@ def _answer(
 ) -> None:
     """Tell the client in the form that its request asked for, if one was read."""
     is_read = bool(client.method)
+    if route is not None and client.scheme == b"https":
+        fields += route.hsts  # over TLS alone (RFC 6797 section 7.2)
     client.answer_error(
         status,
         reason,

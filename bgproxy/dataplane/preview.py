@@ -146,14 +146,17 @@ def _go_on(client: Downstream, cookie: PreviewCookie, value: str, seconds: int, 
     attributes = f"Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax"
     if _is_secure(client):
         attributes += "; Secure"
+    hsts = client.route.hsts if client.scheme == b"https" else b""
     failing.note_refused(client, 303, "preview_link", client.route)
     client.transport.write(
         (
             f"HTTP/1.1 303 See Other\r\nLocation: {quote(to, safe=_IN_A_TARGET)}\r\n"
             f"Set-Cookie: {cookie.name}={value}; {attributes}\r\n"
             'Cache-Control: no-store\r\nClear-Site-Data: "cache"\r\n'
-            "Referrer-Policy: no-referrer\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            "Referrer-Policy: no-referrer\r\nContent-Length: 0\r\nConnection: close\r\n"
         ).encode("latin-1")
+        + hsts
+        + b"\r\n"
     )
     client.end(is_sending=client.body_left != 0)
 

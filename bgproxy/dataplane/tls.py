@@ -75,7 +75,10 @@ class TlsConnection(asyncio.Transport, asyncio.BufferedProtocol):
         self._has_said_end = False
 
     def settle(self, error: Exception | None) -> None:
-        """The handshake is done, or has failed; called once, for subclasses to hear of it."""
+        """The handshake is done, or has failed; called once, for subclasses to hear of it.
+
+        Where it is done the application is told of the connection right behind this.
+        """
         raise NotImplementedError
 
     # -- to the socket: a protocol --------------------------------------------------------------
@@ -109,8 +112,8 @@ class TlsConnection(asyncio.Transport, asyncio.BufferedProtocol):
             return
         self._flush()
         self._is_ready = True
-        self.app.connection_made(self)
         self.settle(None)
+        self.app.connection_made(self)
         self._deliver()
 
     def _deliver(self) -> None:

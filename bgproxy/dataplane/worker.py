@@ -121,25 +121,32 @@ class Worker:
 
     def welcome(self, client: ClientConnection) -> bool:
         """Take a new client connection in; False when there are too many."""
-        limits = self.routes.table.limits
         self.connections.add(cast("Downstream", client))
         self.cells[self._slab + ledger.ACCEPTED] += 1
-        count = self._per_client.get(client.client, 0) + 1
-        self._per_client[client.client] = count
-        is_welcome = len(self.connections) <= limits.max_connections and not (
-            0 < limits.max_connections_per_client < count
-        )
-        if not is_welcome:
-            self.cells[self._slab + ledger.TURNED_AWAY] += 1
-        return is_welcome
+        return self._has_room_for(client.client)
 
     def arrive(self, arrival: ProxyArrival | TlsArrival) -> None:
         """Give a connection that is no client yet its time; sent away when there are too many."""
         self.arrivals.add(arrival)
         arrival.deadline = self.now + self.head_timeout
-        if len(self.connections) + len(self.arrivals) > self.routes.table.limits.max_connections:
-            self.cells[self._slab + ledger.TURNED_AWAY] += 1
+        if not self._has_room_for(arrival.client):
             arrival.abort()
+
+    def _has_room_for(self, client: str) -> bool:
+        """Count one more connection of this client; False when that is one too many."""
+        limits = self.routes.table.limits
+        count = self._per_client.get(client, 0) + 1
+        self._per_client[client] = count
+        is_too_many = bool(client) and 0 < limits.max_connections_per_client < count
+        if is_too_many or len(self.connections) + len(self.arrivals) > limits.max_connections:
+            self.cells[self._slab + ledger.TURNED_AWAY] += 1
+            return False
+        return True
+
+    def depart(self, arrival: ProxyArrival | TlsArrival) -> None:
+        """It is a client now, or gone; called once."""
+        self.arrivals.discard(arrival)
+        self._forget_one_of(arrival.client)
 
     def turn_away(self, client: ClientConnection) -> None:
         """Count and write down a connection that is one too many."""
@@ -150,11 +157,14 @@ class Worker:
     def farewell(self, client: Exchange) -> None:
         """A client connection is gone."""
         self.connections.discard(cast("Downstream", client))
-        count = self._per_client.get(client.client, 0) - 1
+        self._forget_one_of(client.client)
+
+    def _forget_one_of(self, client: str) -> None:
+        count = self._per_client.get(client, 0) - 1
         if count > 0:
-            self._per_client[client.client] = count
+            self._per_client[client] = count
         else:
-            self._per_client.pop(client.client, None)
+            self._per_client.pop(client, None)
 
     def is_trusted(self, address: str) -> bool:
         """Whether a peer's forwarding fields are believed."""
@@ -207,7 +217,7 @@ class Worker:
         for client in [c for c in self.connections if c.deadline < now]:
             client.expire()
         for arrival in [a for a in self.arrivals if a.deadline < now]:
-            arrival.abort()
+            arrival.expire()
         for route in self.routes.services:
             if route.held and route.held_until <= now:
                 route.held_until = 0.0

@@ -40,6 +40,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from bgproxy.domain.arrival import HandshakeFault, ProxyHeaderFault
 from bgproxy.domain.clients import CLIENT_SLOTS
 from bgproxy.domain.model import Color
 from bgproxy.domain.outcome import REASON_CELLS, Reason
@@ -73,6 +74,8 @@ LOG_LINES_LOST = 7
 SPANS_EXPORTED = 8
 SPANS_DROPPED = 9
 _REFUSED = 16
+_HANDSHAKES = 32
+_PROXY_HEADERS = 48
 _SLAB_HEAD = 64
 
 REFUSED_STATUSES = (400, 404, 408, 413, 414, 417, 431, 501, 503, 505)
@@ -387,6 +390,16 @@ def refused_cell(status: int) -> int:
     if status in REFUSED_STATUSES:
         return _REFUSED + REFUSED_STATUSES.index(status)
     return _REFUSED + len(REFUSED_STATUSES)
+
+
+def handshake_cell(fault: HandshakeFault) -> int:
+    """Cell, in a slab's head, that counts handshakes which failed so."""
+    return _HANDSHAKES + fault
+
+
+def proxy_header_cell(fault: ProxyHeaderFault) -> int:
+    """Cell, in a slab's head, that counts connections which had no proper PROXY header."""
+    return _PROXY_HEADERS + fault
 
 
 def series_base(slab: int, service: int, color: Color) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import trustme
 
-from bgproxy.domain.model import ProxyLimits, ServiceLimits, Timeouts
+from bgproxy.domain.model import Color, ProxyLimits, ServiceLimits, Timeouts
 from bgproxy.domain.outcome import Reason
 from bgproxy.domain.tls import Certificate, UpstreamTls
 from bgproxy.state.entrance import EntranceRoute, TlsRoute
@@ -605,5 +605,9 @@ async def test_hsts_stands_in_answers_over_tls_alone():
         answer = await ask(proxy, GET_CLOSE.replace(b"/ ", b"/own ", 1))
         assert answer.count(b"Strict-Transport-Security") == 1
         assert b"max-age=1\r\n" in answer
+        await proxy.switch(Color.GREEN)
+        refused = await ask(proxy)
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nStrict-Transport-Security: max-age=60; includeSubDomains\r\n" in refused
         proxy.port = proxy.ports[1]
         assert b"Strict-Transport-Security" not in await proxy.talk(GET_CLOSE)
