@@ -217,7 +217,7 @@ class Conductor:
         deployment = replace(
             rollout.deployment,
             generation=pointer.generation + 1,
-            details=self._with_baseline(service, rollout.deployment),
+            details=self._with_baseline(service, rollout),
         )
         event = Event.COMMITTED if deployment.bake else Event.COMMITTED_UNWATCHED
         # Told as it is written, so that a crash right after the answer makes no other time of it.
@@ -266,10 +266,12 @@ class Conductor:
         moment = Moment.AFTER_SWITCH if is_switch else Moment.AFTER_ROLLBACK
         self._hooks.tell(service, rollout, moment)
 
-    def _with_baseline(self, service: ServiceEntry, deployment: Deployment) -> dict[str, Any]:
+    def _with_baseline(self, service: ServiceEntry, rollout: Rollout) -> dict[str, Any]:
+        deployment = rollout.deployment
         details = dict(deployment.details)
         if deployment.bake:
             record = self._sampler.record(service.slot, deployment.from_color)
+            rollout.crowd = self._sampler.crowd(service.slot, deployment.from_color)
             details["baseline"] = asdict(make_baseline(record, DURATION_BOUNDS))
         return details
 

@@ -14,6 +14,7 @@ from bgproxy.domain.deployment import Deployment, Effect, Event, Phase, advance
 if TYPE_CHECKING:
     from bgproxy.controlplane.bake import Bake
     from bgproxy.controlplane.draining import DrainProgress
+    from bgproxy.domain.clients import Crowd
     from bgproxy.state.channel import FailureSample
 
 _MOST_SAMPLES = 20
@@ -25,6 +26,7 @@ class Rollout:
     Attributes:
         preparation: waits for health and runs the checks.
         drain, bake: what runs after the pointer has moved.
+        crowd: the old environment's clients, frozen at the switch.
         drain_progress: the drain as it stands.
         has_drained: set when the drain is over, or will never be.
         is_over: set when the deployment has ended.
@@ -32,6 +34,7 @@ class Rollout:
 
     __slots__ = (
         "bake",
+        "crowd",
         "deployment",
         "drain",
         "drain_progress",
@@ -47,6 +50,7 @@ class Rollout:
         self.drain: asyncio.Task[None] | None = None
         self.drain_progress: DrainProgress | None = None
         self.bake: Bake | None = None
+        self.crowd: Crowd | None = None
         self.samples: deque[FailureSample] = deque(maxlen=_MOST_SAMPLES)
         """The last failed exchanges of the generation that this deployment made."""
         self.has_drained = asyncio.Event()
