@@ -4,108 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import structlog
 
 from bgproxy.controlplane.entries import ServiceEntry
+from bgproxy.controlplane.record import Record, judged
 from bgproxy.controlplane.tasks import Tasks
-from bgproxy.domain.baseline import BUCKET_SECONDS, BUCKETS, Tally, slow_in
-from bgproxy.domain.clients import CLIENT_SLOTS, counted_failures
+from bgproxy.domain.baseline import Tally, slow_in
+from bgproxy.domain.clients import Crowd
 from bgproxy.domain.model import COLORS, Color
-from bgproxy.domain.outcome import Reason, Side
 from bgproxy.domain.rollback import Judge, Verdict
 from bgproxy.domain.signals import SignalWatch
-from bgproxy.state.ledger import DURATION_BOUNDS, Ledger, SeriesTotals
+from bgproxy.state.ledger import DURATION_BOUNDS, Ledger
 
 _log = structlog.get_logger("bgproxy.bake")
 
 _MOST_POINTS = 240
 _SERVICES_AT_ONCE = 50
-
-
-def judged(totals: SeriesTotals) -> Tally:
-    """What of a series' totals the judge sees.
-
-    Left out are late exchanges (they belong to an earlier generation), those on excluded paths,
-    and what the client or the proxy itself ended, which is neither late nor excluded in the ledger.
-    """
-    failures = totals.failures - totals.late_failures - totals.excluded_failures
-    others = sum(
-        count
-        for reason, count in totals.reasons.items()
-        # Exchanges that died with their worker have no status, so they are not in `requests`.
-        if reason.side is not Side.UPSTREAM and reason is not Reason.WORKER_DIED
-    )
-    successes = totals.requests - totals.late - totals.excluded - failures - others
-    return Tally(successes, failures, totals.durations)
-
-
-def gained(now: Tally, before: Tally) -> Tally:
-    """The exchanges between two readings of the totals."""
-    return Tally(
-        max(0, now.successes - before.successes),
-        max(0, now.failures - before.failures),
-        tuple(max(0, a - b) for a, b in zip(now.durations, before.durations, strict=True)),
-    )
-
-
-class Record:
-    """One environment's last ten minutes, in buckets of ten seconds.
-
-    Args:
-        totals, clients: what had been counted before; failures by client as in `Ledger.clients`.
-    """
-
-    __slots__ = ("_began", "_buckets", "_clients", "_totals", "latest")
-
-    def __init__(self, totals: Tally, clients: Sequence[int] = (0,) * CLIENT_SLOTS) -> None:
-        self._totals = totals
-        self._clients = clients
-        self._buckets: deque[tuple[int, Tally]] = deque(maxlen=BUCKETS)
-        self._began: float | None = None
-        self.latest = Tally()
-        """What the last reading brought."""
-
-    def add(
-        self, totals: Tally, now: float, clients: Callable[[], Sequence[int]] | None = None
-    ) -> None:
-        """Take a reading of the totals in.
-
-        Args:
-            clients: reads the failures by client; asked only where there is one. What a client
-                has beyond its share is left out of the record, and so of the baseline as well.
-        """
-        self._began = now if self._began is None else self._began
-        self.latest = gained(totals, self._totals)
-        self._totals = totals
-        if self.latest.failures and clients is not None:
-            before, self._clients = self._clients, clients()
-            by_client = (a - b for a, b in zip(self._clients, before, strict=True))
-            counted = counted_failures(self.latest.failures, by_client)
-            self.latest = replace(self.latest, failures=counted)
-        number = int(now // BUCKET_SECONDS)
-        if not self.latest.requests:
-            return
-        if self._buckets and self._buckets[-1][0] == number:
-            self._buckets[-1] = (number, self._buckets[-1][1] + self.latest)
-        else:
-            self._buckets.append((number, self.latest))
-
-    def recent(self, now: float) -> list[Tally]:
-        """The buckets of the last ten minutes that have anything in them."""
-        oldest = int(now // BUCKET_SECONDS) - BUCKETS
-        return [tally for number, tally in self._buckets if number > oldest]
-
-    def rate(self, now: float) -> float:
-        """Judged requests a second over the last ten minutes, or since the record began."""
-        seconds = 0.0 if self._began is None else now - self._began
-        requests = sum(tally.requests for tally in self.recent(now))
-        return requests / min(max(seconds, 1.0), float(BUCKETS * BUCKET_SECONDS))
 
 
 class Sampler:
@@ -152,6 +70,11 @@ class Sampler:
         record = self._records.get((service_slot, color))
         return record.recent(time.monotonic()) if record else []
 
+    def crowd(self, service_slot: int, color: Color) -> Crowd:
+        """An environment's clients, as they were lately."""
+        record = self._records.get((service_slot, color))
+        return Crowd(record.visits()) if record else Crowd()
+
     def rate(self, service_slot: int, color: Color) -> float:
         """An environment's judged requests a second, over these minutes."""
         record = self._records.get((service_slot, color))
@@ -161,15 +84,18 @@ class Sampler:
         """Read one service's totals and feed its bake."""
         for color in COLORS:
             totals = judged(self._ledger.series(service.slot, color))
-            clients = partial(self._ledger.clients, service.slot, color)
             record = self._records.get((service.slot, color))
             if record is None:
-                self._records[service.slot, color] = Record(totals, clients())
+                self._records[service.slot, color] = Record(
+                    totals,
+                    partial(self._ledger.clients, service.slot, color),
+                    partial(self._ledger.visits, service.slot, color),
+                )
             else:
-                record.add(totals, now, clients)
+                record.add(totals, now)
         bake = self._bakes.get(service.slot)
         if bake is not None and (record := self._records.get((service.slot, bake.color))):
-            bake.observe(record.latest, now)
+            bake.observe(record.latest, now, record.latest_by_client)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -191,6 +117,7 @@ class Bake:
     """The watch over one release, from the switch to its end or the discovery of harm.
 
     Args:
+        crowd: the clients of the environment before; without them every failure counts.
         began: monotonic time of the switch.
         on_harm: called, every second anew, while the judge finds harm.
         on_end: called once when the time is over.
@@ -204,6 +131,7 @@ class Bake:
         judge: Judge,
         ledger: Ledger,
         *,
+        crowd: Crowd,
         began: float,
         seconds: float,
         on_harm: Callable[[Bake, Verdict], None],
@@ -213,6 +141,7 @@ class Bake:
         self.service = service
         self.color = color
         self.judge = judge
+        self.crowd = crowd
         self.began = began
         self.seconds = seconds
         self.gates: list[dict[str, Any]] = []
@@ -244,14 +173,19 @@ class Bake:
         """Seconds since the switch."""
         return time.monotonic() - self.began
 
-    def observe(self, tally: Tally, now: float) -> None:
-        """Take one second in."""
+    def observe(self, tally: Tally, now: float, by_client: Iterable[tuple[int, int]] = ()) -> None:
+        """Take one second in.
+
+        Args:
+            by_client: of its failures, how many each client slot had.
+        """
         elapsed = now - self.began
+        counted = self.crowd.counted(tally.failures, by_client)
         entries = self.service.environment(self.color).entries
         verdict = self.judge.observe(
             elapsed,
             tally.successes,
-            tally.failures,
+            counted,
             slow=slow_in(tally, self.judge.baseline, DURATION_BOUNDS),
             failed_probes=min((entry.health.failures for entry in entries), default=0),
         )
@@ -274,6 +208,7 @@ class Bake:
     def hold(self) -> None:
         """The gate said no: harm must be found anew, by the judge as by signals."""
         self.judge.hold()
+        self.crowd.clear()
         for signal in self.signals:
             signal.clear()
 
@@ -317,5 +252,6 @@ class Bake:
                 for url, count in self._backend_failures().items()
                 if (more := count - before.get(url, 0)) > 0
             },
+            "clients": self.crowd.known,
             "gates": self.gates,
         }

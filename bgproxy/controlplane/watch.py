@@ -17,6 +17,7 @@ from bgproxy.controlplane.rollout import Rollout
 from bgproxy.controlplane.tasks import Tasks
 from bgproxy.controlplane.verify import Verifier
 from bgproxy.domain.baseline import Baseline
+from bgproxy.domain.clients import Crowd
 from bgproxy.domain.model import RollbackMode
 from bgproxy.domain.rollback import Cause, Gate, Judge, Verdict, WayBack, judge_way_back
 from bgproxy.errors import Refused
@@ -65,6 +66,8 @@ class Watch:
             deployment.to_color,
             Judge(service.settings.rollback, baseline),
             ledger,
+            # Slots are hashed anew by every process, so what was known before a restart is lost.
+            crowd=rollout.crowd or Crowd(),
             began=time.monotonic() - ago,
             seconds=deployment.bake,
             on_harm=lambda bake, verdict: self._found(service, rollout, bake, verdict),

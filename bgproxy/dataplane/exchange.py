@@ -57,6 +57,7 @@ class Exchange(ClientConnection):
         "started",
         "status",
         "tried",
+        "trouble",
         "tunnel",
     )
 
@@ -79,6 +80,7 @@ class Exchange(ClientConnection):
         self.tried: tuple[BackendState, ...] = ()
         self.tunnel: Tunnel | None = None
         self.span: Span | None = None
+        self.trouble = (0, "")
 
     def send(self, upstream: Upstream) -> None:
         """Put the request on a backend connection."""
@@ -98,6 +100,16 @@ class Exchange(ClientConnection):
         """
         asked_for = list_members((self.head.extras or {}).get(b"upgrade", b""))
         return protocol.lower() in asked_for and not self.body_left
+
+    def note_trouble(self, detail: str) -> None:
+        """Keep what went wrong with the present request, for the access log."""
+        self.trouble = (self.number, detail)
+
+    @property
+    def detail(self) -> str:
+        """What went wrong with the present request, as far as it is known; see `note_trouble`."""
+        number, detail = self.trouble
+        return detail if number == self.number else ""
 
     @property
     def request_id(self) -> str:
@@ -196,6 +208,8 @@ class Exchange(ClientConnection):
         is_late = cells[route.word] >> 8 != self.generation
         if reason is not None or is_late or route.exclude_paths or backend.failures_in_a_row:
             self.record_apart(reason)
+        if environment.noted_at != self.worker.now:
+            self.record_visit()
         cells[backend.gauge] -= 1
         if self.worker.log is not None:
             self.worker.log.exchange(self, code, reason)
@@ -228,3 +242,18 @@ class Exchange(ClientConnection):
         self.environment.count(cells, offset)
         if reason is not None:
             self.environment.count(cells, offset + 1)
+
+    def record_visit(self) -> None:
+        """Count one of a tick's requests by its client: who asks, and how much, for the judge.
+
+        A sample is enough for that, and every request would cost each its share.
+        """
+        route = self.route
+        environment = self.environment
+        if (
+            environment.is_judged
+            and self.worker.cells[route.word] >> 8 == self.generation
+            and not (route.exclude_paths and self.head.target.startswith(route.exclude_paths))
+        ):
+            slot = self.worker.ledger.client_slot(self.origin)
+            environment.count_visit(self.worker.cells, slot, self.worker.now)

@@ -108,6 +108,7 @@ class EnvironmentState:
         "duration_sum",
         "durations",
         "is_open_to_all",
+        "noted_at",
         "reasons",
         "retry_tokens",
     )
@@ -124,6 +125,8 @@ class EnvironmentState:
         self.durations = [0] * (len(ledger.DURATION_BOUNDS) + 1)
         self.duration_sum = 0.0
         self.retry_tokens = 10.0
+        self.noted_at = 0.0
+        """The tick whose visit is counted already."""
 
     def _count_at(self, base: int) -> None:
         self._base = base
@@ -178,7 +181,12 @@ class EnvironmentState:
 
     def count_client(self, cells: memoryview, slot: int) -> None:
         """Count a judged failure by its client; `slot` is of `Ledger.client_slot`."""
-        cells[self._clients + slot] += 1
+        cells[self._clients + ledger.CLIENT_FAILURES + slot] += 1
+
+    def count_visit(self, cells: memoryview, slot: int, now: float) -> None:
+        """Count a judged request by its client, the first one of the tick `now`."""
+        self.noted_at = now
+        cells[self._clients + ledger.CLIENT_VISITS + slot] += 1
 
     def count_answer(self, cells: memoryview, code: int, reason: Reason) -> None:
         """Count an answer of our own to a request that was not claimed."""

@@ -21,6 +21,7 @@ _FLOOR = 0.001
 _THIN_FLOOR = 0.01
 _CEILING = 0.95  # above it a release cannot be told from the one before
 _MOST_PHI = 10.0
+_SOLID_BUCKETS = 30
 _LEAST_SLOW_BOUND = 0.25
 _SLOW_FLOOR = 0.01
 
@@ -68,6 +69,8 @@ class Baseline:
         dispersion: how much more the failures clump than chance alone would have it, 1 to 10.
         slow_bound: seconds beyond which an exchange is slow; 0 where latency cannot be judged.
         slow_share: what share of slow ones is taken as usual.
+        load: requests a second that three of four of its ten seconds stayed within; 0 where the
+            record is too short to tell what is usual.
     """
 
     requests: int = 0
@@ -76,9 +79,10 @@ class Baseline:
     dispersion: float = 1.0
     slow_bound: float = 0.0
     slow_share: float = _SLOW_FLOOR
+    load: float = 0.0
 
 
-def wilson_upper(failures: int, requests: int) -> float:
+def wilson_upper(failures: float, requests: float) -> float:
     """Upper end of the 95 % interval for a share (Wilson 1927); `requests` at least 1."""
     share = failures / requests
     z2 = _Z * _Z / requests
@@ -95,27 +99,38 @@ def make_baseline(record: Sequence[Tally], bounds: Sequence[float] = ()) -> Base
         bounds: upper bounds in seconds of the cells of `Tally.durations`; the last cell has none.
     """
     total = sum(record, Tally())
+    dispersion = _dispersion(record, total)
     slow_bound, slow_share = _slowness(total, bounds)
     return Baseline(
         requests=total.requests,
         failures=total.failures,
-        failure_share=_usual_share(total),
-        dispersion=_dispersion(record, total),
+        failure_share=_usual_share(total, dispersion),
+        dispersion=dispersion,
         slow_bound=slow_bound,
         slow_share=slow_share,
+        load=_usual_load(record),
     )
 
 
-def _usual_share(total: Tally) -> float:
+def _usual_share(total: Tally, dispersion: float) -> float:
     """p0. A thin record is read as if it had gone on like that for `_THIN` requests.
 
     The interval of, say, ten requests would be so wide that no release could be told from them.
+    Failures that come in clumps tell as much as so many fewer that come by chance.
     """
     if total.requests >= _THIN:
-        usual = max(_FLOOR, wilson_upper(total.failures, total.requests))
+        usual = wilson_upper(total.failures / dispersion, total.requests / dispersion)
+        usual = max(_FLOOR, usual)
     else:
         usual = max(_THIN_FLOOR, wilson_upper(round(total.share * _THIN), _THIN))
     return min(usual, _CEILING)
+
+
+def _usual_load(record: Sequence[Tally]) -> float:
+    buckets = sorted(bucket.requests for bucket in record if bucket.requests)
+    if len(buckets) < _SOLID_BUCKETS:
+        return 0.0
+    return buckets[3 * len(buckets) // 4] / BUCKET_SECONDS
 
 
 def _dispersion(record: Sequence[Tally], total: Tally) -> float:

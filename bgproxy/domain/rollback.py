@@ -3,7 +3,8 @@
 The rule ``sequential`` is a one-sided CUSUM (Page 1954), that is Wald's sequential test begun anew
 whenever it leans towards "no harm": every failure adds ln(p1/p0) to the evidence, every success
 takes ln((1-p0)/(1-p1)) off, divided by the dispersion of the record it is held against. Evidence
-cannot grow by more than a bounded step a second, so no burst decides alone. The rule
+cannot grow by more than a bounded step a second, so no burst decides alone, and grows more slowly
+while the load is beyond all that was usual (`Load`), so no storm does. The rule
 ``threshold`` is the plain one. Beside both stand a rule for quiet services, one for probes and one
 for latency. What the judge finds is acted upon only if the gate (`judge_way_back`) agrees.
 """
@@ -17,7 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bgproxy.domain.baseline import Baseline, break_even, harm_share
+from bgproxy.domain.clumps import Clumps
 from bgproxy.domain.deployment import Outcome
+from bgproxy.domain.load import Load
 from bgproxy.domain.model import RollbackPolicy, RollbackRule
 
 PROBES_IN_A_ROW = 5
@@ -30,6 +33,7 @@ _STEP = 4.0
 _OVERSHOOT = 1.1
 _STREAK_SECONDS = 4.0
 _STREAK_LEAST = 8
+_STREAK_STEP = 2
 _STREAK_CHANCE = 1e-9
 _FINDABLE = 0.10
 _LATENCY_LEAST = 20
@@ -58,22 +62,38 @@ class Evidence:
         needed: the sum that decides.
     """
 
-    __slots__ = ("_bad_step", "_dispersion", "_good_step", "_most", "bad", "needed", "value")
+    __slots__ = (
+        "_bad_step",
+        "_clumps",
+        "_dispersion",
+        "_good_step",
+        "_most",
+        "bad",
+        "needed",
+        "value",
+    )
 
     def __init__(self, usual: float, harm: float, dispersion: float, needed: float) -> None:
         self._bad_step = math.log(harm / usual)
         self._good_step = math.log((1 - usual) / (1 - harm))
         self._dispersion = dispersion
+        self._clumps = Clumps()
         self._most = needed * _OVERSHOOT
         self.needed = needed
         self.value = 0.0
         self.bad = 0
         """Bad exchanges since the evidence was last zero."""
 
-    def add(self, bad: int, good: int) -> None:
-        """One second's exchanges."""
-        step = (bad * self._bad_step - good * self._good_step) / self._dispersion
-        self.value = min(self._most, max(0.0, self.value + min(_STEP, step)))
+    def add(self, bad: int, good: int, surge: float = 1.0) -> None:
+        """One second's exchanges; what speaks for harm is divided by `surge`, see `Load`."""
+        self._clumps.add(bad)
+        dispersion = max(self._dispersion, self._clumps.dispersion)
+        step = (bad * self._bad_step - good * self._good_step) / dispersion
+        if step > 0:
+            step = min(_STEP, step) / surge
+        self.value = min(self._most, max(0.0, self.value + step))
+        if not self.value:
+            self._clumps = Clumps()
         self.bad = self.bad + bad if self.value else 0
 
     def drift(self, share: float) -> float:
@@ -88,7 +108,7 @@ class Evidence:
 
     def clear(self) -> None:
         """Begin anew."""
-        self.value, self.bad = 0.0, 0
+        self.value, self.bad, self._clumps = 0.0, 0, Clumps()
 
 
 class Judge:
@@ -105,6 +125,7 @@ class Judge:
             baseline.slow_share, slow_harm, baseline.dispersion, policy.evidence
         )
         self.grace = min(policy.grace, policy.bake / 4)
+        self._load = Load(baseline.load)
         self.requests = 0
         self.failures = 0
         self.recent: deque[tuple[float, int, int]] = deque()
@@ -132,14 +153,15 @@ class Judge:
         Returns:
             The finding, in every second in which harm is found.
         """
+        surge = self._load.observe(elapsed, successes, failures)
         if elapsed <= self.grace:
             return None
         self.requests += successes + failures
         self.failures += failures
         self._remember(elapsed, successes, failures)
-        self.evidence.add(failures, successes)
+        self.evidence.add(failures, successes, surge)
         self._count_streak(elapsed, successes, failures)
-        latency = self._latency(slow, successes + failures)
+        latency = self._latency(slow, successes + failures, surge)
         if self._policy.rule is RollbackRule.OFF:
             return None
         if failed_probes >= PROBES_IN_A_ROW:
@@ -178,26 +200,27 @@ class Judge:
         )
 
     def _count_streak(self, elapsed: float, successes: int, failures: int) -> None:
-        """Failures since the last second with a success in it."""
+        """Failures since the last second with a success in it; a clump is few of them."""
         if successes:
             self._streak = 0
         elif failures:
             if not self._streak:
                 self._streak_began = elapsed
-            self._streak += failures
+            self._streak += min(failures, _STREAK_STEP)
 
     def _quiet(self, elapsed: float) -> Verdict | None:
         usual = math.log(self.baseline.failure_share)
         needed = max(_STREAK_LEAST, math.ceil(math.log(_STREAK_CHANCE) / usual))
         if self._streak < needed or elapsed - self._streak_began < _STREAK_SECONDS:
             return None
-        return Verdict("streak", f"the last {self._streak} requests failed, one after the other")
+        detail = f"every request failed for {elapsed - self._streak_began:.0f} s"
+        return Verdict("streak", detail)
 
-    def _latency(self, slow: int, requests: int) -> Verdict | None:
+    def _latency(self, slow: int, requests: int, surge: float) -> Verdict | None:
         """The rule of the same kind over slow exchanges; a finding only where it may roll back."""
         if not self.baseline.slow_bound or self._policy.latency == "off":
             return None
-        self.slowness.add(slow, max(0, requests - slow))
+        self.slowness.add(slow, max(0, requests - slow), surge)
         self._is_slow = self.slowness.is_enough and self.slowness.bad >= _LATENCY_LEAST
         if not self._is_slow or self._policy.latency != "rollback":
             return None
@@ -277,6 +300,7 @@ class Judge:
                 "dispersion": self.baseline.dispersion,
                 "slow_bound": self.baseline.slow_bound,
                 "slow_share": self.baseline.slow_share,
+                "load": self.baseline.load,
             },
             "harm_level": self.harm,
             "break_even": break_even(usual, self.harm),

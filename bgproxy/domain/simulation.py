@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bgproxy.domain.baseline import BUCKET_SECONDS, Baseline, Tally, make_baseline
+from bgproxy.domain.clients import Crowd
 from bgproxy.domain.deployment import Outcome
 from bgproxy.domain.model import RollbackPolicy
 from bgproxy.domain.rollback import STEADY_AFTER_HOLD, Judge, Verdict, WayBack, judge_way_back
@@ -20,6 +21,7 @@ class Second:
         slow: exchanges beyond the baseline's bound.
         failed_probes: in a row, of the new environment.
         is_old_healthy: whether the old environment answers probes.
+        by_client: of the failures, how many each client slot had; none for nobody in particular.
     """
 
     successes: int
@@ -27,6 +29,7 @@ class Second:
     slow: int = 0
     failed_probes: int = 0
     is_old_healthy: bool = True
+    by_client: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,21 @@ class Simulation:
     evidence: tuple[float, ...]
 
 
-def simulate(policy: RollbackPolicy, baseline: Baseline, trace: Iterable[Second]) -> Simulation:
+def simulate(
+    policy: RollbackPolicy,
+    baseline: Baseline,
+    trace: Iterable[Second],
+    crowd: Crowd | None = None,
+) -> Simulation:
     """Judge a trace; second 1 is the first after the switch.
 
     A trace that is shorter than the bake ends where it ends.
+
+    Args:
+        crowd: the old environment's clients; without them every failure counts.
     """
     judge = Judge(policy, baseline)
+    crowd = crowd or Crowd()
     evidence: list[float] = []
     holds: list[float] = []
     unhealthy_at = -STEADY_AFTER_HOLD
@@ -68,7 +80,7 @@ def simulate(policy: RollbackPolicy, baseline: Baseline, trace: Iterable[Second]
         verdict = judge.observe(
             elapsed,
             second.successes,
-            second.failures,
+            crowd.counted(second.failures, second.by_client),
             slow=second.slow,
             failed_probes=second.failed_probes,
         )
@@ -88,6 +100,7 @@ def simulate(policy: RollbackPolicy, baseline: Baseline, trace: Iterable[Second]
             )
         holds.append(elapsed)
         judge.hold()
+        crowd.clear()
     outcome, detail = judge.finish()
     seconds = min(elapsed, policy.bake)
     return Simulation(outcome, seconds, None, detail, tuple(holds), tuple(evidence))
@@ -120,11 +133,13 @@ def read_trace(lines: Iterable[str]) -> list[Second]:
     return trace
 
 
-def baseline_of(trace: Sequence[Second]) -> Baseline:
-    """The baseline that an old environment's trace gives."""
+def baseline_of(trace: Sequence[Second], crowd: Crowd | None = None) -> Baseline:
+    """The baseline that an old environment's trace gives, and its clients, if they are known."""
+    crowd = crowd or Crowd()
+    seconds = [Tally(s.successes, crowd.counted(s.failures, s.by_client)) for s in trace]
     return make_baseline(
         [
-            sum((Tally(s.successes, s.failures) for s in trace[at : at + BUCKET_SECONDS]), Tally())
-            for at in range(0, len(trace), BUCKET_SECONDS)
+            sum(seconds[at : at + BUCKET_SECONDS], Tally())
+            for at in range(0, len(seconds), BUCKET_SECONDS)
         ]
     )

@@ -8,7 +8,7 @@ load or store is one machine instruction and nothing is left behind after a cras
     slabs    one per worker and a last one, the retired slab; each has one writer:
              head, then for each series codes, reasons, durations and
              what is counted apart, then for each backend its gauges, then for each
-             series its previews, a series like it, and failures by client
+             series its previews, a series like it, and failures and visits by client
 
 **The pointer.** A word packs generation and color; zero is never valid. `store_pointer` is the
 whole of a switch: one store that every worker sees with its next request. (`struct.pack_into`
@@ -26,8 +26,8 @@ point.
 
 **Counters** have one writer each, so plain adds are enough. A dead worker's slab is added to the
 retired slab and cleared before its successor starts: totals never go back. Failures are counted
-by client as well, in slots that a salted hash of the address chooses; memory that is never written
-to costs nothing.
+by client as well, in slots that a salted hash of the address chooses, and so is one request of each
+tick, a visit, from which follows who the clients are. Memory that is never written to costs nothing.
 """
 
 from __future__ import annotations
@@ -100,11 +100,16 @@ TUNNELS_IN_FLIGHT = 1
 BACKEND_FAILURES = 2
 _BACKEND = 4
 
+# A series' clients, offsets in cells: `CLIENT_SLOTS` of each.
+CLIENT_FAILURES = 0
+CLIENT_VISITS = CLIENT_SLOTS
+_CLIENTS = 2 * CLIENT_SLOTS
+
 _SLAB_SERIES = _SLAB_HEAD
 _SLAB_BACKENDS = _SLAB_SERIES + 2 * MAX_SERVICES * _SERIES
 _SLAB_PREVIEWS = _SLAB_BACKENDS + MAX_BACKENDS * _BACKEND
 _SLAB_CLIENTS = _SLAB_PREVIEWS + 2 * MAX_SERVICES * _SERIES
-_SLAB = _SLAB_CLIENTS + 2 * MAX_SERVICES * CLIENT_SLOTS
+_SLAB = _SLAB_CLIENTS + 2 * MAX_SERVICES * _CLIENTS
 _SLABS = _WORDS + MAX_SERVICES * _LINE
 
 
@@ -275,8 +280,14 @@ class Ledger:
         """Sum up a service slot's judged failures of one color by `client_slot`."""
         return self._sum(lambda slab: clients_base(slab, service, color), CLIENT_SLOTS)
 
+    def visits(self, service: int, color: Color) -> list[int]:
+        """Sum up judged requests by `client_slot`, of which each worker takes one a tick."""
+        return self._sum(
+            lambda slab: clients_base(slab, service, color) + CLIENT_VISITS, CLIENT_SLOTS
+        )
+
     def client_slot(self, address: str) -> int:
-        """Where failures of this client are counted: the same for all workers.
+        """Where what this client does is counted: the same for all workers.
 
         Nobody outside knows the salt, so nobody can choose addresses that share a slot.
         """
@@ -353,7 +364,7 @@ class Ledger:
             (_SLAB_SERIES, self._series_used * _SERIES),
             (_SLAB_BACKENDS, self._backends_used * _BACKEND),
             (_SLAB_PREVIEWS, self._series_used * _SERIES),
-            (_SLAB_CLIENTS, self._series_used * CLIENT_SLOTS),
+            (_SLAB_CLIENTS, self._series_used * _CLIENTS),
         ):
             self._move(head + start, retired + start, length)
         return lost
@@ -413,8 +424,8 @@ def preview_base(slab: int, service: int, color: Color) -> int:
 
 
 def clients_base(slab: int, service: int, color: Color) -> int:
-    """First cell of a service slot's failures of one color by client."""
-    return _SLABS + slab * _SLAB + _SLAB_CLIENTS + (2 * service + color.index) * CLIENT_SLOTS
+    """First cell of what is counted by client of a service slot and one color."""
+    return _SLABS + slab * _SLAB + _SLAB_CLIENTS + (2 * service + color.index) * _CLIENTS
 
 
 def backend_base(slab: int, slot: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bgproxy.controlplane.bake import judged
+from bgproxy.controlplane.record import judged
 from bgproxy.domain.model import Color
 from bgproxy.domain.outcome import Reason
 from tests.dataplane.harness import Backend, read_head, running, table_of

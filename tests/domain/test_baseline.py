@@ -52,7 +52,8 @@ def test_clumped_failures_are_dispersed() -> None:
     clumped = make_baseline([Tally(100, 0)] * 54 + [Tally(50, 50)] * 6)
     assert even.dispersion == 1.0
     assert clumped.dispersion == 10.0
-    assert even.failure_share == clumped.failure_share
+    assert even.failure_share == pytest.approx(wilson_upper(300, 6000))
+    assert clumped.failure_share == pytest.approx(wilson_upper(30, 600))
 
 
 @given(st.floats(0.001, 0.95))

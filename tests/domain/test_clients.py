@@ -6,73 +6,108 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgproxy.domain.clients import counted_failures
+from bgproxy.domain.clients import CLIENT_SLOTS, Crowd
 
-shares = st.lists(st.integers(1, 10_000), max_size=50)
+MANY = [3] * 100
+seconds = st.lists(
+    st.dictionaries(st.integers(0, CLIENT_SLOTS - 1), st.integers(1, 200), max_size=8), max_size=30
+)
+
+
+def judge(crowd: Crowd, *by_client: dict[int, int]) -> int:
+    """What of some seconds counts."""
+    return sum(crowd.counted(sum(one.values()), one.items()) for one in by_client)
 
 
 @pytest.mark.parametrize(
-    ("failures", "by_client", "expected"),
+    ("seconds", "expected"),
     [
-        (0, [], 0),
-        (7, [], 7),
-        (100, [100], 100),
-        (100, [97, 1, 1, 1], 100),
-        (100, [96, 1, 1, 1, 1], 5),
-        (100, [48, 48, 2, 1, 1], 5),
-        (5, [1, 1, 1, 1, 1], 5),
-        (100, [20, 20, 20, 20, 20], 100),
-        (1009, [1000, 1, 1, 1, 1, 1, 1, 1, 1, 1], 11),
-        (50, [30, 4, 4, 4, 4, 4], 25),
-        (104, [96, 1, 1, 1, 1], 10),
+        ([{n: 1} for n in range(30)], 30),
+        ([{n: 1 for n in range(30)}], 30),
+        ([{n % 6: 1} for n in range(60)], 58),
+        ([{7: 1}] * 100, 1),
+        ([{7: 1000}], 1),
+        ([{7: 1}] * 100 + [{n: 1} for n in range(20, 40)], 21),
+        ([{7: 50, 8: 50}], 2),
+        ([{}, {}], 0),
     ],
     ids=[
-        "nothing",
-        "nobody's",
-        "one client",
-        "four clients",
-        "one of five",
-        "two of five",
-        "five alike",
-        "five alike and many",
-        "one of ten",
-        "one of six",
-        "some are nobody's",
+        "each once",
+        "each once in one second",
+        "six in turn",
+        "one again and again",
+        "one at once",
+        "one, then everybody",
+        "two",
+        "nobody",
     ],
 )
-def test_no_client_counts_for_more_than_a_fifth(
-    failures: int, by_client: list[int], expected: int
+def test_failures_count_as_far_as_they_come_from_many(
+    seconds: list[dict[int, int]], expected: int
 ) -> None:
-    """From five clients on the greatest are lowered; below that everything counts."""
-    assert counted_failures(failures, by_client) == expected
+    """Where a service has a hundred clients."""
+    assert judge(Crowd(MANY), *seconds) == pytest.approx(expected, abs=1)
 
 
-@given(shares, st.integers(0, 1000))
-def test_what_counts_is_a_part_of_what_happened(by_client: list[int], others: int) -> None:
-    """Never more than there were, and never fewer than one for each client."""
-    failures = sum(by_client) + others
-    counted = counted_failures(failures, by_client)
-    assert min(len(by_client), failures) <= counted <= failures
+def test_one_of_many_adds_a_quarter_to_the_others_at_most() -> None:
+    """A fifth of what counts is its own, however much it fails."""
+    once = judge(Crowd(MANY), *[{n: 1} for n in range(50)])
+    noisy = judge(Crowd(MANY), *[{n: 1, 99: 20} for n in range(50)])
+    assert once == 50
+    assert 50 <= noisy <= 63
 
 
-@given(st.lists(st.integers(1, 100), min_size=4, max_size=20), st.integers(1, 10**6))
-def test_more_from_the_greatest_changes_nothing(by_client: list[int], more: int) -> None:
-    """Once a client is held back, it may fail as often as it likes."""
-    greatest = sum(by_client)
-    once = counted_failures(sum(by_client) + greatest, [greatest, *by_client])
-    again = counted_failures(sum(by_client) + greatest + more, [greatest + more, *by_client])
-    assert once == again
+@pytest.mark.parametrize("visits", [[], [5, 5, 5, 5], [100]])
+def test_a_service_of_few_clients_counts_everything(visits: list[int]) -> None:
+    """Whoever there is may be all there is."""
+    assert judge(Crowd(visits), *[{0: 1}] * 100) == 100
 
 
-@given(st.lists(st.integers(0, 50), min_size=5, max_size=30))
-def test_empty_slots_are_nobody(by_client: list[int]) -> None:
-    """Only clients that failed are seen."""
-    failures = sum(by_client)
-    seen = [count for count in by_client if count]
-    assert counted_failures(failures, by_client) == counted_failures(failures, seen)
+def test_an_address_behind_which_many_sit_counts_as_it_is_used() -> None:
+    """A load balancer that nobody declared, and a few monitors besides."""
+    visits = [960, 10, 10, 10, 10]
+    assert judge(Crowd(visits), *[{0: 1}] * 100) == 100
+    two = [300, 300, *[1] * 100]
+    assert judge(Crowd(two), *[{0: 1, 1: 1}] * 50) == 100
+    assert judge(Crowd(two), *[{0: 1}] * 100) > 50
+    assert judge(Crowd(two), *[{50: 1}] * 100) == 1
 
 
-@given(shares)
-def test_a_reading_that_is_ahead_of_the_sum_does_no_harm(by_client: list[int]) -> None:
+def test_failures_of_nobody_count() -> None:
+    """An environment without a backend fails before anybody has claimed anything."""
+    crowd = Crowd(MANY)
+    assert crowd.counted(10, []) == 10
+    assert crowd.counted(10, [(1, 4)]) == 7
+
+
+def test_what_is_cleared_is_forgotten() -> None:
+    """A client's first failure is one again."""
+    crowd = Crowd(MANY)
+    assert judge(crowd, {1: 5}) == 1
+    assert judge(crowd, {1: 5}) == 0
+    crowd.clear()
+    assert judge(crowd, {1: 5}) == 1
+
+
+@given(seconds, st.lists(st.integers(0, 50), max_size=CLIENT_SLOTS))
+def test_what_counts_is_a_part_of_what_happened(
+    seconds: list[dict[int, int]], visits: list[int]
+) -> None:
+    """Never more than there were, in any second."""
+    crowd = Crowd(visits)
+    for one in seconds:
+        failures = sum(one.values())
+        assert 0 <= crowd.counted(failures, one.items()) <= failures
+
+
+@given(st.lists(st.integers(1, 20), max_size=100))
+def test_one_client_alone_counts_once(failures: list[int]) -> None:
+    """However its failures are spread, as long as it is remembered."""
+    assert judge(Crowd(MANY), *[{7: count} for count in failures]) <= 2
+
+
+@given(seconds)
+def test_a_reading_that_is_ahead_of_the_sum_does_no_harm(seconds: list[dict[int, int]]) -> None:
     """Workers count the failure first and the client then, and may be read in between."""
-    assert counted_failures(3, by_client) <= 3
+    crowd = Crowd(MANY)
+    assert all(crowd.counted(3, one.items()) <= 3 for one in seconds)

@@ -253,8 +253,9 @@ def test_how_long_harm_would_go_unnoticed(share: float, rate: float, seconds: fl
 
 def test_steady_harm_meets_the_estimate() -> None:
     """The estimate and the rule agree."""
-    simulated: Simulation = simulate(POLICY, CALM, repeat(Second(90, 10), 60))
-    estimate = Judge(POLICY, CALM).seconds_to_find(0.1, 100)
+    calm = make_baseline([Tally(1000, 0)] * 60)
+    simulated: Simulation = simulate(POLICY, calm, repeat(Second(90, 10), 60))
+    estimate = Judge(POLICY, calm).seconds_to_find(0.1, 100)
     assert estimate is not None
     assert simulated.seconds == pytest.approx(estimate, abs=2)
 
