@@ -13,6 +13,8 @@ from bgproxy.config.settings import Address, AdminSettings, Role, Token
 from bgproxy.controlplane.events import Event, EventHub
 from bgproxy.controlplane.metrics import Metrics
 from bgproxy.controlplane.server import AdminServer
+from bgproxy.controlplane.times import rfc3339
+from bgproxy.domain.approval import Decision
 from bgproxy.domain.model import Color
 from bgproxy.errors import Refused
 from bgproxy.state.ledger import Ledger
@@ -36,6 +38,8 @@ def deployment(**changes: Any) -> dict[str, Any]:
         "reason": "",
         "actor": "local",
         "irreversible": None,
+        "held": None,
+        "approved_by": None,
         "outcome": None,
         "safe_to_stop": False,
         "rollback_possible_until": None,
@@ -70,6 +74,33 @@ class FakeOperations:
         self.drain: dict[str, Any] | None = None
         self.bake: dict[str, Any] | None = None
         self.maintenance: dict[str, Any] | None = None
+        self.locked: dict[str, Any] | None = None
+
+    @property
+    def permits(self) -> Self:
+        return self
+
+    async def lock(self, name: str, **asked: Any) -> dict[str, Any]:
+        await self._change("lock", name, asked)
+        until = asked["until"]
+        self.locked = {
+            "reason": asked["reason"],
+            "by": asked["actor"],
+            "since": AT,
+            "until": None if until is None else rfc3339(until),
+        }
+        return self.service(name)
+
+    async def unlock(self, name: str, actor: str) -> dict[str, Any]:
+        await self._change("unlock", name, {"actor": actor})
+        self.locked = None
+        return self.service(name)
+
+    async def decide(self, name: str, decision: Decision, **asked: Any) -> dict[str, Any]:
+        await self._change(str(decision), name, asked)
+        if decision is Decision.REJECTED:
+            return deployment(outcome="failed", applied_at=None)
+        return deployment(approved_by=asked["actor"])
 
     def service_names(self) -> list[str]:
         return list(self.names)
@@ -91,6 +122,7 @@ class FakeOperations:
             "drain": self.drain,
             "bake": self.bake,
             "maintenance": self.maintenance,
+            "locked": self.locked,
         }
 
     async def history(self, name: str, limit: int) -> list[dict[str, Any]]:
@@ -103,9 +135,11 @@ class FakeOperations:
             raise Refused(404, "unknown-deployment", f"{name} has no deployment {id}.")
         return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
 
-    async def audit(self, name: str, limit: int) -> list[dict[str, Any]]:
-        self.service(name)
-        row = {"at": AT, "service": name, "actor": "local", "action": "pause"}
+    async def audit(self, name: str | None, limit: int) -> list[dict[str, Any]]:
+        if name is not None:
+            self.service(name)
+        row = {"at": AT, "service": name or "default", "actor": "local", "action": "pause"}
+        row |= {"origin": "uid 0, pid 1"}
         return [row | {"before": {}, "after": {"timeout": 30}}][:limit]
 
     def diff(self, name: str) -> dict[str, Any]:

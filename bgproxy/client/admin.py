@@ -113,14 +113,19 @@ class AdminClient:
         expected_generation: int | None = None,
         release: str | None = None,
         irreversible: str = "",
+        hold: bool = False,
+        hold_timeout: str | float | None = None,
+        on_timeout: str = "cancel",
         idempotency_key: str | None = None,
     ) -> DeploymentDocument:
         """Move the active pointer, to the idle environment unless `to` names one.
 
-        Blocks until `wait` is reached: ``applied``, ``drained`` or ``finished``. `irreversible`
-        says why the release must not be taken back by itself.
+        Blocks until `wait` is reached: ``held``, ``applied``, ``drained`` or ``finished``.
+        `irreversible` says why the release must not be taken back by itself. With `hold` it waits,
+        once verified, for the approval of another token, for `hold_timeout` (``30m``) at most;
+        `on_timeout` is ``cancel`` or ``proceed``.
         """
-        body = {
+        body: dict[str, Any] = {
             "to": to,
             "verify": verify,
             "force": force,
@@ -130,6 +135,9 @@ class AdminClient:
             "release": release,
             "irreversible": irreversible,
         }
+        if hold:
+            body |= {"hold": True, "on_timeout": on_timeout}
+            body |= {} if hold_timeout is None else {"hold_timeout": hold_timeout}
         answer = self._change("POST", _path(name, "switch"), body, idempotency_key)
         return cast(DeploymentDocument, answer)
 
@@ -196,6 +204,29 @@ class AdminClient:
         """Open a service again."""
         body = {"on": False}
         return cast(ServiceDocument, self._change("POST", _path(name, "maintenance"), body))
+
+    def lock(self, name: str, reason: str, until: str | None = None) -> ServiceDocument:
+        """Refuse every switch; `until` is a duration (``2h``) or an RFC 3339 time."""
+        body = {"reason": reason} | ({} if until is None else {"until": until})
+        return cast(ServiceDocument, self._change("POST", _path(name, "lock"), body))
+
+    def unlock(self, name: str) -> ServiceDocument:
+        """Allow switches again."""
+        return cast(ServiceDocument, self._change("POST", _path(name, "unlock"), {}))
+
+    def approve(
+        self, name: str, *, deployment: int | None = None, reason: str = ""
+    ) -> DeploymentDocument:
+        """Let the switch that waits go on; `deployment` says which one is meant."""
+        body = {"deployment": deployment, "reason": reason}
+        return cast(DeploymentDocument, self._change("POST", _path(name, "approve"), body))
+
+    def reject(
+        self, name: str, *, deployment: int | None = None, reason: str = ""
+    ) -> DeploymentDocument:
+        """End the switch that waits."""
+        body = {"deployment": deployment, "reason": reason}
+        return cast(DeploymentDocument, self._change("POST", _path(name, "reject"), body))
 
     # -- the wire ---------------------------------------------------------------------------------
 

@@ -37,6 +37,8 @@ class DrainDocument(TypedDict):
     requests: int
     tunnels: int
     seconds: float
+    timeout: float
+    tunnel_timeout: float
 
 
 class BakeDocument(TypedDict):
@@ -49,6 +51,9 @@ class BakeDocument(TypedDict):
     failures: int
     evidence: float
     evidence_needed: float
+    usual: float
+    break_even: float
+    harm_level: float
 
 
 class MaintenanceDocument(TypedDict):
@@ -58,6 +63,23 @@ class MaintenanceDocument(TypedDict):
     allow: list[str]
     since: str
     by: str
+
+
+class LockDocument(TypedDict):
+    """Why a service may not be switched; `until` is None where it ends by hand alone."""
+
+    reason: str
+    by: str
+    since: str
+    until: str | None
+
+
+class HeldDocument(TypedDict):
+    """That a switch waits for an approval; `on_timeout` is ``cancel`` or ``proceed``."""
+
+    since: str
+    until: str
+    on_timeout: str
 
 
 class ServiceDocument(TypedDict):
@@ -71,6 +93,7 @@ class ServiceDocument(TypedDict):
     drain: DrainDocument | None
     bake: BakeDocument | None
     maintenance: MaintenanceDocument | None
+    locked: LockDocument | None
 
 
 DeploymentDocument = TypedDict(
@@ -86,6 +109,8 @@ DeploymentDocument = TypedDict(
         "reason": str,
         "actor": str,
         "irreversible": str | None,
+        "held": HeldDocument | None,
+        "approved_by": str | None,
         "outcome": str | None,
         "safe_to_stop": bool,
         "rollback_possible_until": str | None,

@@ -19,6 +19,7 @@ from bgproxy.controlplane.live import EVERYTHING, LiveView
 from bgproxy.controlplane.metrics import Metrics
 from bgproxy.controlplane.openapi import describe_api
 from bgproxy.controlplane.operations import Operations
+from bgproxy.controlplane.permit_api import PermitApi
 from bgproxy.controlplane.requests import (
     read_body,
     read_color,
@@ -28,6 +29,7 @@ from bgproxy.controlplane.requests import (
 )
 from bgproxy.controlplane.sse import EventStreams
 from bgproxy.controlplane.timeline import Timeline
+from bgproxy.domain.approval import Hold, OnTimeout
 from bgproxy.domain.model import Color
 from bgproxy.errors import Refused
 
@@ -68,6 +70,7 @@ class Api:
         self._timeline = timeline
         self._dashboard = dashboard
         self._changes = changes
+        self._permits = PermitApi(operations, self._change)
 
     def routes(self) -> tuple[Route, ...]:
         """Every route, in the order of the documentation."""
@@ -95,9 +98,14 @@ class Api:
             Route("POST", service + "/pause", self.pause, Role.SWITCH),
             Route("POST", service + "/resume", self.resume, Role.SWITCH),
             Route("POST", service + "/maintenance", self.maintenance, Role.SWITCH),
+            Route("POST", service + "/lock", self._permits.lock, Role.SWITCH),
+            Route("POST", service + "/unlock", self._permits.unlock, Role.SWITCH),
+            Route("POST", service + "/approve", self._permits.approve, Role.SWITCH),
+            Route("POST", service + "/reject", self._permits.reject, Role.SWITCH),
             Route("GET", service + "/history", self.history, Role.READ),
             Route("GET", service + "/deployments/{id}", self.deployment, Role.READ),
             Route("GET", service + "/audit", self.audit, Role.READ),
+            Route("GET", "/v1/audit", self.audit, Role.READ),
             Route("GET", service + "/diff", self.diff, Role.READ),
             Route("GET", service + "/timeline", self.timeline, Role.READ),
             Route("GET", "/v1/events", self.events, Role.READ, is_stream=True),
@@ -152,9 +160,10 @@ class Api:
         return _json(await self._operations.deployment(name, id))
 
     async def audit(self, request: web.Request) -> web.Response:
-        """Who changed what, newest first."""
+        """Who changed what, and from where, newest first; of one service or of all."""
         limit = read_number(request, "limit", default=50, least=1, most=500)
-        return _json({"audit": await self._operations.audit(request.match_info["name"], limit)})
+        name = request.match_info.get("name")
+        return _json({"audit": await self._operations.audit(name, limit)})
 
     async def diff(self, request: web.Request) -> web.Response:
         """Where the configuration file and the state differ."""
@@ -193,6 +202,7 @@ class Api:
             reason=body.reason,
             release=body.release,
             irreversible=body.irreversible,
+            hold=Hold(body.hold_timeout, OnTimeout(body.on_timeout)) if body.hold else None,
             actor=request[PRINCIPAL].name,
         )
         return _json(*await self._move_pointer(request, body, operation))

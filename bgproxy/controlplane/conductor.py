@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from bgproxy.controlplane.approvals import Approvals
 from bgproxy.controlplane.bake import Bake, Sampler
 from bgproxy.controlplane.calls import Caller
 from bgproxy.controlplane.commit import changes_of, end_by
@@ -22,7 +23,7 @@ from bgproxy.controlplane.events import EventHub
 from bgproxy.controlplane.fleet import Fleet
 from bgproxy.controlplane.hooks import HookRunner
 from bgproxy.controlplane.inventory import Inventory
-from bgproxy.controlplane.preparation import Preparation
+from bgproxy.controlplane.preparation import Preparation, Terms
 from bgproxy.controlplane.rollout import Rollout
 from bgproxy.controlplane.signals import SignalPoller
 from bgproxy.controlplane.tasks import Tasks
@@ -40,6 +41,7 @@ from bgproxy.domain.deployment import (
     advance,
 )
 from bgproxy.domain.hooks import Moment
+from bgproxy.domain.lock import check_lock
 from bgproxy.domain.model import Color, RollbackRule
 from bgproxy.errors import Refused, StateError
 from bgproxy.state.changes import SaveDeployment, SaveEnvironment
@@ -75,13 +77,10 @@ class Conductor:
         self._caller = Caller()
         self.verifier = Verifier(self._caller)
         self._hooks = HookRunner(journal, events, fleet.ledger, self._caller, tasks)
+        self.approvals = Approvals(journal, events)
+        inventoried = (inventory.publisher, inventory.probes)
         self._preparation = Preparation(
-            journal,
-            events,
-            inventory.publisher,
-            inventory.probes,
-            self.verifier,
-            self._hooks,
+            journal, events, *inventoried, self.verifier, self._hooks, self.approvals
         )
         self._signals = SignalPoller(tasks)
         self._watch = Watch(
@@ -138,18 +137,16 @@ class Conductor:
 
     # -- before the pointer moves -----------------------------------------------------------------
 
-    async def switch(
-        self, service: ServiceEntry, rollout: Rollout, *, verify: bool, force: bool
-    ) -> None:
+    async def switch(self, service: ServiceEntry, rollout: Rollout, terms: Terms) -> None:
         """Prepare the target and move the pointer; returns when that is done.
 
         Raises:
             Refused: the target is not fit, another came first, or the state cannot be written.
         """
         try:
-            if self._preparation.is_needed(service, rollout, verify=verify, force=force):
+            if self._preparation.is_needed(service, rollout, terms):
                 rollout.preparation = self._tasks.start(
-                    self._preparation.run(service, rollout, verify=verify, force=force), "prepare"
+                    self._preparation.run(service, rollout, terms), "prepare"
                 )
                 # A plain await would take the task's cancellation for the caller's.
                 await asyncio.wait((rollout.preparation,))
@@ -157,7 +154,8 @@ class Conductor:
                     rollout.preparation.result()
             async with service.moving:
                 _still_wanted(rollout)
-                await self._move(service, rollout, force=force)
+                check_lock(service.name, service.lock, time.time())
+                await self._move(service, rollout, force=terms.force)
         except BaseException as error:
             if rollout.preparation is not None:
                 rollout.preparation.cancel()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from bgproxy.controlplane import views
+from bgproxy.controlplane.admission import admit, check_wait
 from bgproxy.controlplane.bake import Sampler
 from bgproxy.controlplane.conductor import Conductor
 from bgproxy.controlplane.entries import ServiceEntry
@@ -19,12 +19,16 @@ from bgproxy.controlplane.events import EventHub
 from bgproxy.controlplane.fleet import Fleet
 from bgproxy.controlplane.forecast import Forecaster
 from bgproxy.controlplane.inventory import Inventory
+from bgproxy.controlplane.locks import Locks
 from bgproxy.controlplane.maintenance import MaintenanceMode
+from bgproxy.controlplane.permits import Permits
 from bgproxy.controlplane.planning import plan
-from bgproxy.controlplane.rollout import Rollout
+from bgproxy.controlplane.preparation import Terms
+from bgproxy.controlplane.rollout import Rollout, until_held
 from bgproxy.controlplane.tasks import Tasks
 from bgproxy.controlplane.times import rfc3339
-from bgproxy.domain.deployment import Deployment, Kind, admit_switch
+from bgproxy.domain.approval import Hold
+from bgproxy.domain.deployment import Deployment, Kind
 from bgproxy.domain.model import Color
 from bgproxy.errors import Refused, StateError
 from bgproxy.state.changes import Snapshot
@@ -36,8 +40,6 @@ if TYPE_CHECKING:
 
 _LAST_MOVE = 5.0
 """Seconds that `stop` waits for pointers on their way to disk."""
-
-_WAITS = ("applied", "drained", "finished")
 
 _log = structlog.get_logger("bgproxy.coordinator")
 
@@ -67,6 +69,10 @@ class Coordinator:
         self._environments = Environments(journal, events, self._inventory, self._conductor)
         self._forecaster = Forecaster(fleet.ledger, self._sampler, self._environments)
         self._maintenance = MaintenanceMode(journal, events, self._inventory)
+        self._locks = Locks(journal, events)
+        self.permits = Permits(
+            self._find, self._ledger, self._tasks, self._locks, self._conductor.approvals
+        )
         self._reconfiguring = asyncio.Lock()
         self._interrupted: list[tuple[ServiceEntry, Deployment]] = []
         self._copy_trouble = ""
@@ -97,6 +103,8 @@ class Coordinator:
             self._events.publish("state_recovered", "", detail=warning)
         self._inventory.start()
         self._sampler.start()
+        for service in self._services.values():
+            self._locks.watch(service)
         for service, deployment in self._interrupted:
             self._conductor.resume(service, deployment)
         self._interrupted.clear()
@@ -105,6 +113,7 @@ class Coordinator:
         """End every task; deployments under way stay in the journal and are resumed next time."""
         self._is_running = False
         self._environments.stop()
+        self._locks.stop()
         # A pointer on its way to disk must also become live; after that none may move any more.
         with contextlib.suppress(TimeoutError):  # a disk that hangs must not hold up the end
             async with asyncio.timeout(_LAST_MOVE):
@@ -132,6 +141,7 @@ class Coordinator:
             await self._adopt(settings, await self._journal.load())
             for name in self._services.keys() - {service.name for service in settings.services}:
                 self._environments.forget(self._services[name])
+                self._locks.forget(self._services[name])
                 service = self._inventory.registry.remove(
                     name, self._inventory.publisher.next_number
                 )
@@ -156,6 +166,7 @@ class Coordinator:
                 )
                 service.last = each.last
                 service.maintenance = snapshot.maintenance.get(service.name)
+                service.lock = snapshot.locks.get(service.name)
             else:
                 self._environments.take_file(service, each.settings, each.saved)
         services = self._services.values()
@@ -205,15 +216,17 @@ class Coordinator:
         view = views.deployment_view(rollout.deployment, service, self._ledger)
         return view | {"explanation": rollout.explanation()}
 
-    async def audit(self, name: str, limit: int) -> list[dict[str, Any]]:
-        """Who changed what, newest first."""
-        self._find(name)
+    async def audit(self, name: str | None, limit: int) -> list[dict[str, Any]]:
+        """Who changed what, newest first; of all services unless one is named."""
+        if name is not None:
+            self._find(name)
         await self._flush()
         return [
             {
                 "at": rfc3339(row.at),
                 "service": row.service,
                 "actor": row.actor,
+                "origin": row.origin or None,
                 "action": row.action,
                 "before": dict(row.before),
                 "after": dict(row.after),
@@ -271,6 +284,7 @@ class Coordinator:
         expected_generation: int | None = None,
         release: str | None = None,
         irreversible: str = "",
+        hold: Hold | None = None,
         actor: str,
     ) -> dict[str, Any]:
         """Move the active pointer; returns the DEPLOYMENT when `wait` is reached.
@@ -278,20 +292,29 @@ class Coordinator:
         Args:
             to: the target; None for the idle environment.
             verify: run the configured checks first.
-            force: neither health nor checks nor a lock stand in the way.
-            wait: ``applied``, ``drained`` or ``finished``.
+            force: neither health nor checks nor an earlier rollback stand in the way.
+            wait: ``held``, ``applied``, ``drained`` or ``finished``.
             release: what the target runs, if it is to be named anew.
             irreversible: why it must not be taken back; the judge then only alerts.
+            hold: wait for somebody else's approval.
 
         Raises:
             Refused: see `admit_switch`; or the target is not fit, or the state cannot be written.
         """
         service = self._find(name)
-        _check_wait(wait)
+        check_wait(wait)
         if self._is_stopping:
             raise Refused(503, "stopping", "The proxy was told to stop; nothing was switched.")
         async with service.changing:  # what is admitted must not become another meanwhile
-            target = self._admit(service, to, force, expected_generation, release)
+            target = admit(
+                service,
+                self._ledger,
+                to,
+                now=time.time(),
+                force=force,
+                expected_generation=expected_generation,
+                release=release,
+            )
             rollout = self._conductor.begin(
                 service,
                 Kind.SWITCH,
@@ -301,26 +324,13 @@ class Coordinator:
                 release=release,
                 irreversible=irreversible,
             )
-        await self._tasks.carry_out(
-            self._conductor.switch(service, rollout, verify=verify, force=force), "switch"
-        )
+        terms = Terms(verify, force, hold)
+        switching = self._tasks.start(self._conductor.switch(service, rollout, terms), "switch")
+        if wait == "held":
+            await until_held(rollout, switching)
+        else:
+            await asyncio.shield(switching)
         return await self._reached(service, rollout, wait)
-
-    def _admit(
-        self,
-        service: ServiceEntry,
-        to: Color | None,
-        force: bool,
-        expected_generation: int | None,
-        release: str | None,
-    ) -> Color:
-        """The target of a switch that may begin."""
-        standing = service.standing(self._ledger)
-        if release is not None and _is_another_release(
-            service, to or standing.active.other, release
-        ):
-            standing = replace(standing, locked={})
-        return admit_switch(standing, to, force=force, expected_generation=expected_generation)
 
     async def rollback(
         self,
@@ -341,7 +351,7 @@ class Coordinator:
             Refused: see `admit_rollback`; or the state cannot be written.
         """
         service = self._find(name)
-        _check_wait(wait)
+        check_wait(wait)
         rollout = await self._tasks.carry_out(
             self._conductor.roll_back(
                 service,
@@ -439,13 +449,3 @@ class Coordinator:
         if self._journal.copy_trouble != self._copy_trouble:
             self._copy_trouble = self._journal.copy_trouble
             _log.error("state_copy", detail=self._copy_trouble or "is written again")
-
-
-def _is_another_release(service: ServiceEntry, target: Color, release: str) -> bool:
-    """Whether naming that release makes the target another than the one that was rolled back."""
-    return service.environment(target).release != release
-
-
-def _check_wait(wait: str) -> None:
-    if wait not in _WAITS:
-        raise Refused(422, "invalid", f"wait is one of {', '.join(_WAITS)}, not {wait!r}.")

@@ -15,6 +15,7 @@ from bgproxy.controlplane.exchange import Place, ProbeResult
 from bgproxy.controlplane.pulse import Pulse
 from bgproxy.domain.deployment import Deployment, Standing
 from bgproxy.domain.health import Health
+from bgproxy.domain.lock import Lock
 from bgproxy.domain.maintenance import Maintenance
 from bgproxy.domain.model import Backend, Color, Environment, HealthPolicy, Service
 from bgproxy.state.changes import SaveEnvironment
@@ -141,6 +142,7 @@ class ServiceEntry:
     Attributes:
         held_until: monotonic time at which a pause ends; 0 when not paused.
         maintenance: None unless it is closed to the public.
+        lock: why it may not be switched; None if it may.
         pending, watched: the rollout that has not moved the pointer yet; the one that did last
             and still drains or bakes.
         last: the deployment that made the present generation.
@@ -154,6 +156,7 @@ class ServiceEntry:
         "environments",
         "held_until",
         "last",
+        "lock",
         "maintenance",
         "moving",
         "pending",
@@ -173,6 +176,7 @@ class ServiceEntry:
         self.environments = environments
         self.held_until = 0.0
         self.maintenance: Maintenance | None = None
+        self.lock: Lock | None = None
         self.pending: Rollout | None = None
         self.watched: Rollout | None = None
         self.last: Deployment | None = None

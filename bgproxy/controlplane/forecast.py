@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+from bgproxy.controlplane.admission import admit
 from bgproxy.controlplane.bake import Sampler
 from bgproxy.controlplane.entries import ServiceEntry
 from bgproxy.controlplane.environments import Environments
 from bgproxy.domain.baseline import make_baseline
-from bgproxy.domain.deployment import admit_switch
 from bgproxy.domain.model import Color, RollbackRule
 from bgproxy.domain.rollback import Judge
 from bgproxy.errors import Refused
@@ -33,13 +34,13 @@ class Forecaster:
             Refused: the target is active already.
         """
         refusal = None
-        standing = service.standing(self._ledger)
+        active = service.standing(self._ledger).active
         try:
-            target = admit_switch(standing, to, force=False, expected_generation=None)
+            target = admit(service, self._ledger, to, now=time.time())
         except Refused as refused:
             if refused.kind == "already-active":
                 raise
-            target = to or standing.active.other
+            target = to or active.other
             refusal = {"kind": refused.kind, "detail": refused.detail}
         verification = await self._environments.verify(service, target, actor)
         drain = service.settings.drain

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bgproxy import __version__
-from bgproxy.controlplane import problems, schemas
+from bgproxy.controlplane import permit_schemas, problems, schemas
 from bgproxy.controlplane.requests import MAX_KEY_LENGTH
 
 Json = dict[str, Any]
@@ -26,6 +26,9 @@ _REQUESTS: tuple[type[BaseModel], ...] = (
     schemas.PauseRequest,
     schemas.ResumeRequest,
     schemas.MaintenanceRequest,
+    permit_schemas.LockRequest,
+    permit_schemas.UnlockRequest,
+    permit_schemas.DecisionRequest,
 )
 _ANSWERS: tuple[type[BaseModel], ...] = (
     schemas.HealthDocument,
@@ -120,6 +123,12 @@ def _paths() -> Json:
             "ServiceDocument",
             is_required=True,
         ),
+        f"{name}/lock": _change(
+            "lock", "Refuse switches", "LockRequest", "ServiceDocument", is_required=True
+        ),
+        f"{name}/unlock": _change("unlock", "Allow them", "UnlockRequest", "ServiceDocument"),
+        f"{name}/approve": _decide("approve", "Let the switch that waits go on"),
+        f"{name}/reject": _decide("reject", "End the switch that waits"),
         f"{name}/history": {
             "parameters": [_ref_parameter("name"), _ref_parameter("limit")],
             "get": _read("history", "Deployments, newest first", "HistoryDocument", 404, 422),
@@ -133,6 +142,10 @@ def _paths() -> Json:
         f"{name}/audit": {
             "parameters": [_ref_parameter("name"), _ref_parameter("limit")],
             "get": _read("audit", "Who changed what, newest first", "AuditDocument", 404, 422),
+        },
+        "/v1/audit": {
+            "parameters": [_ref_parameter("limit")],
+            "get": _read("audit_of_all", "The same, of all services", "AuditDocument", 422),
         },
         f"{name}/diff": {
             "parameters": [_ref_parameter("name")],
@@ -187,6 +200,13 @@ def _change(
     success = _json_answer(summary, answer)
     operation = _operation(id, summary, success, (*_EVERYWHERE, *_ON_CHANGES))
     return {"parameters": parameters, "post": operation | _body(request, is_required=is_required)}
+
+
+def _decide(id: str, summary: str) -> Json:
+    """It has no If-Match: the deployment that is meant can be named in the body."""
+    item = _change(id, summary, "DecisionRequest")
+    item["parameters"].remove(_ref_parameter("If-Match"))
+    return item
 
 
 def _set_backends() -> Json:

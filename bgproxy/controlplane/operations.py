@@ -4,7 +4,25 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from bgproxy.domain.approval import Decision, Hold
 from bgproxy.domain.model import Color
+
+
+class PermitOperations(Protocol):
+    """Locks and decisions, as the admin API offers them."""
+
+    async def lock(
+        self, name: str, *, reason: str, until: float | None, actor: str
+    ) -> dict[str, Any]:
+        """Refuse every switch until unlocked, or until that Unix time; returns the SERVICE."""
+
+    async def unlock(self, name: str, actor: str) -> dict[str, Any]:
+        """Allow switches again; returns the SERVICE."""
+
+    async def decide(
+        self, name: str, decision: Decision, *, named: int | None, reason: str, actor: str
+    ) -> dict[str, Any]:
+        """Approve or reject the switch that waits; returns the DEPLOYMENT that came of it."""
 
 
 class Operations(Protocol):
@@ -12,6 +30,10 @@ class Operations(Protocol):
 
     Documents are ready for JSON. `actor` is the name of the token that asks, or ``local``.
     """
+
+    @property
+    def permits(self) -> PermitOperations:
+        """Who may switch when."""
 
     def service_names(self) -> list[str]:
         """The names of all services, in the configuration's order."""
@@ -25,8 +47,8 @@ class Operations(Protocol):
     async def deployment(self, name: str, id: int | str) -> dict[str, Any]:
         """One DEPLOYMENT document with its explanation."""
 
-    async def audit(self, name: str, limit: int) -> list[dict[str, Any]]:
-        """Who changed what, newest first."""
+    async def audit(self, name: str | None, limit: int) -> list[dict[str, Any]]:
+        """Who changed what, and from where, newest first; of all services unless one is named."""
 
     def diff(self, name: str) -> dict[str, Any]:
         """Where the configuration file and the state differ."""
@@ -43,6 +65,7 @@ class Operations(Protocol):
         expected_generation: int | None = None,
         release: str | None = None,
         irreversible: str = "",
+        hold: Hold | None = None,
         actor: str,
     ) -> dict[str, Any]:
         """Move the active pointer; returns a DEPLOYMENT when `wait` is reached."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from bgproxy.controlplane.approvals import Approvals
 from bgproxy.controlplane.entries import ServiceEntry
 from bgproxy.controlplane.events import EventHub
 from bgproxy.controlplane.hooks import HookRunner
@@ -13,12 +14,28 @@ from bgproxy.controlplane.publisher import Publisher
 from bgproxy.controlplane.rollout import Rollout
 from bgproxy.controlplane.times import rfc3339
 from bgproxy.controlplane.verify import Verifier
+from bgproxy.domain.approval import Hold
 from bgproxy.domain.health import is_enough
 from bgproxy.domain.hooks import Moment
 from bgproxy.domain.model import Color
 from bgproxy.errors import Refused
 from bgproxy.state.changes import SaveDeployment
 from bgproxy.state.journal import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a switch is to wait for.
+
+    Args:
+        verify: run the configured checks first.
+        force: wait for nothing but the workers' tables, and for the approval if there is a `hold`.
+        hold: wait for somebody else's approval; None for none.
+    """
+
+    verify: bool = True
+    force: bool = False
+    hold: Hold | None = None
 
 
 class Preparation:
@@ -32,6 +49,7 @@ class Preparation:
         probes: Probes,
         verifier: Verifier,
         hooks: HookRunner,
+        approvals: Approvals,
     ) -> None:
         self._journal = journal
         self._events = events
@@ -39,38 +57,37 @@ class Preparation:
         self._probes = probes
         self._verifier = verifier
         self._hooks = hooks
+        self._approvals = approvals
 
-    def is_needed(
-        self, service: ServiceEntry, rollout: Rollout, *, verify: bool, force: bool
-    ) -> bool:
+    def is_needed(self, service: ServiceEntry, rollout: Rollout, terms: Terms) -> bool:
         """Whether there is anything to wait for; else a switch costs one commit only."""
         environment = service.environment(rollout.deployment.to_color)
         share = service.settings.switch.min_healthy
-        is_fit = force or (
+        is_fit = terms.force or (
             is_enough(environment.ready, environment.count, share)
-            and (service.settings.verify.is_empty or not verify)
+            and (service.settings.verify.is_empty or not terms.verify)
             and not service.settings.hooks.before_switch
         )
-        return not (is_fit and self._publisher.is_settled)
+        return not (is_fit and self._publisher.is_settled and terms.hold is None)
 
-    async def run(
-        self, service: ServiceEntry, rollout: Rollout, *, verify: bool, force: bool
-    ) -> None:
+    async def run(self, service: ServiceEntry, rollout: Rollout, terms: Terms) -> None:
         """Return when the pointer may move.
 
-        Args:
-            force: wait for nothing but the workers' tables.
-
         Raises:
-            Refused: the target did not become healthy, fails its checks, or a hook says no.
+            Refused: the target did not become healthy, fails its checks, a hook says no, or nobody
+                approved it.
         """
         target = rollout.deployment.to_color
         self._journal.write_later(SaveDeployment(rollout.deployment))
-        if not force:
+        if not terms.force:
             await self._until_healthy(service, target)
-            if verify and not service.settings.verify.is_empty:
+            if terms.verify and not service.settings.verify.is_empty:
                 await self._until_verified(service, rollout)
             await self._ask_before_switch(service, rollout)
+        if terms.hold is not None:
+            await self._approvals.wait(service, rollout, terms.hold)
+            if not terms.force:  # it may have waited for long
+                await self._until_seen_healthy(service, target)
         # The pointer may move only once every worker has the table that the target needs.
         await self._publisher.settle()
 
@@ -87,6 +104,21 @@ class Preparation:
         try:
             async with asyncio.timeout(policy.ready_timeout):
                 while not is_healthy():
+                    await service.probed.wait()
+        except TimeoutError:
+            raise _not_healthy(service, target) from None
+
+    async def _until_seen_healthy(self, service: ServiceEntry, target: Color) -> None:
+        """The same by fresh probes: one that fails counts at once."""
+        environment = service.environment(target)
+        policy = service.settings.switch
+        try:
+            async with asyncio.timeout(policy.ready_timeout):
+                while True:
+                    fresh = await self._probes.probe_now(environment.entries)
+                    passed = sum(result.has_passed for _, result in fresh)
+                    if is_enough(passed, environment.count, policy.min_healthy):
+                        return
                     await service.probed.wait()
         except TimeoutError:
             raise _not_healthy(service, target) from None

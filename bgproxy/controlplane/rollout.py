@@ -28,6 +28,8 @@ class Rollout:
         drain, bake: what runs after the pointer has moved.
         crowd: the old environment's clients, frozen at the switch.
         drain_progress: the drain as it stands.
+        is_held: set when it waits for an approval, or has waited.
+        is_decided: set when the pointer has moved, or never will.
         has_drained: set when the drain is over, or will never be.
         is_over: set when the deployment has ended.
     """
@@ -39,6 +41,8 @@ class Rollout:
         "drain",
         "drain_progress",
         "has_drained",
+        "is_decided",
+        "is_held",
         "is_over",
         "preparation",
         "samples",
@@ -53,6 +57,8 @@ class Rollout:
         self.crowd: Crowd | None = None
         self.samples: deque[FailureSample] = deque(maxlen=_MOST_SAMPLES)
         """The last failed exchanges of the generation that this deployment made."""
+        self.is_held = asyncio.Event()
+        self.is_decided = asyncio.Event()
         self.has_drained = asyncio.Event()
         self.is_over = asyncio.Event()
 
@@ -78,6 +84,8 @@ class Rollout:
             facts.setdefault("finished_at", time.time())
             facts["details"] = self.explanation() | dict(facts.get("details", {}))
         self.deployment = replace(self.deployment, phase=step.phase, **facts)
+        if not step.phase.is_pending:
+            self.is_decided.set()
         if not step.phase.is_pending and not step.phase.is_draining:
             self.has_drained.set()
         if step.phase.is_over:
@@ -113,6 +121,24 @@ class Rollout:
             await self.has_drained.wait()
         elif wait == "finished":
             await self.is_over.wait()
+
+
+async def until_held(rollout: Rollout, switching: asyncio.Task[None]) -> None:
+    """Return when a deployment waits for its approval, or has not to wait for any.
+
+    Args:
+        switching: what carries it out; it goes on.
+
+    Raises:
+        Refused: by which it ended before.
+    """
+    held = asyncio.ensure_future(rollout.is_held.wait())
+    try:
+        await asyncio.wait((held, switching), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        held.cancel()
+    if switching.done():
+        switching.result()
 
 
 def _shown(sample: FailureSample) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from bgproxy import units
+from bgproxy.domain.approval import DEFAULT_TIMEOUT
 from bgproxy.domain.maintenance import MAX_ALLOWED, MAX_MESSAGE
 
 ColorName = Literal["blue", "green"]
-Wait = Literal["applied", "drained", "finished"]
+Wait = Literal["held", "applied", "drained", "finished"]
 Phase = Literal["steady", "verifying", "draining", "baking", "paused"]
 Kind = Literal["switch", "rollback", "auto_rollback"]
 OutcomeName = Literal["passed", "inconclusive", "rolled_back", "superseded", "failed"]
@@ -36,8 +37,8 @@ Generation = Annotated[
 WaitField = Annotated[
     Wait,
     Field(
-        description="Answer when the pointer has moved, when the old environment is drained, or "
-        "when the bake is over as well."
+        description="Answer when it waits for its approval, when the pointer has moved, when the "
+        "old environment is drained, or when the bake is over as well."
     ),
 ]
 
@@ -65,6 +66,22 @@ Duration = Annotated[
 ]
 
 
+HoldDuration = Annotated[
+    float,
+    Field(gt=0, le=604800),
+    BeforeValidator(_seconds),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": "^([1-9][0-9]{0,3}[sm]|[1-9][0-9]?h)$"},
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 604800},
+            ],
+            "examples": ["30m", "2h"],
+        }
+    ),
+]
+
+
 class Request(BaseModel):
     """A body that takes no key it does not know."""
 
@@ -83,6 +100,11 @@ class SwitchRequest(Request):
     release: str | None = Field(None, max_length=200, description="Name what the target runs.")
     irreversible: str = Field(
         "", max_length=1000, description="Why it must not be taken back; the judge only alerts."
+    )
+    hold: bool = Field(False, description="Wait, once verified, until somebody else approves.")
+    hold_timeout: HoldDuration = Field(DEFAULT_TIMEOUT, description="For how long.")
+    on_timeout: Literal["cancel", "proceed"] = Field(
+        "cancel", description="What becomes of it if nobody approved it by then."
     )
 
 
@@ -214,6 +236,23 @@ class MaintenanceDocument(_Answer):
     by: str
 
 
+class LockDocument(_Answer):
+    """Why a service may not be switched; `until` is null where it ends by hand alone."""
+
+    reason: str
+    by: str
+    since: Timestamp
+    until: Timestamp | None
+
+
+class HeldDocument(_Answer):
+    """That a switch waits for an approval, and what comes when nobody gives it."""
+
+    since: Timestamp
+    until: Timestamp
+    on_timeout: Literal["cancel", "proceed"]
+
+
 class ServiceDocument(_Answer):
     """SERVICE: one application behind the proxy."""
 
@@ -225,6 +264,7 @@ class ServiceDocument(_Answer):
     drain: DrainDocument | None
     bake: BakeDocument | None
     maintenance: MaintenanceDocument | None
+    locked: LockDocument | None
 
 
 class ServicesDocument(BaseModel):
@@ -246,6 +286,8 @@ class DeploymentDocument(_Answer):
     reason: str
     actor: str
     irreversible: str | None = Field(description="Why it must not be taken back.")
+    held: HeldDocument | None
+    approved_by: str | None
     outcome: OutcomeName | None
     safe_to_stop: bool
     rollback_possible_until: Timestamp | None
@@ -262,11 +304,12 @@ class HistoryDocument(BaseModel):
 
 
 class AuditRow(_Answer):
-    """One change: who, when, what, and the facts before and after it."""
+    """One change: who, from where, when, what, and the facts before and after it."""
 
     at: Timestamp
     service: str
     actor: str
+    origin: str | None
     action: str
     before: dict[str, Any]
     after: dict[str, Any]

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from bgproxy.controlplane.entries import BackendEntry, EnvironmentEntry, ServiceEntry
+from bgproxy.controlplane.locks import lock_facts
 from bgproxy.controlplane.maintenance import maintenance_facts
 from bgproxy.controlplane.rollout import Rollout
 from bgproxy.controlplane.times import rfc3339
@@ -36,6 +37,7 @@ def service_view(service: ServiceEntry, ledger: Ledger) -> dict[str, Any]:
         "bake": _bake_view(service.watched),
         "paused_until": _paused_until(service),
         "maintenance": maintenance_facts(service.maintenance) or None,
+        "locked": lock_facts(service.lock),
     }
 
 
@@ -170,6 +172,8 @@ def deployment_view(
         "reason": deployment.reason,
         "actor": deployment.actor,
         "irreversible": deployment.irreversible or None,
+        "held": dict(deployment.held) if deployment.held is not None else None,
+        "approved_by": deployment.approved_by or None,
         "phase": _shown_phase(deployment.phase),
         "outcome": None if deployment.outcome is None else str(deployment.outcome),
         "safe_to_stop": is_safe_to_stop(deployment, service, ledger),

@@ -206,6 +206,19 @@ class Deployment:
         return str(self.details.get("irreversible", ""))
 
     @property
+    def held(self) -> Mapping[str, Any] | None:
+        """Since when it waits for an approval, until when, and what comes then; None if not."""
+        hold: Mapping[str, Any] | None = self.details.get("hold")
+        is_waiting = self.phase is Phase.VERIFYING and hold is not None
+        return hold if is_waiting and hold is not None and "decision" not in hold else None
+
+    @property
+    def approved_by(self) -> str:
+        """Who approved it; empty for nobody."""
+        hold = self.details.get("hold", {})
+        return str(hold["by"]) if hold.get("decision") == "approved" else ""
+
+    @property
     def outcome(self) -> Outcome | None:
         """How it ended; None while under way."""
         if self.phase is Phase.FINISHED:

@@ -27,6 +27,7 @@ from bgproxy.domain.model import (
     SwitchPolicy,
 )
 from bgproxy.domain.outcome import Reason
+from bgproxy.domain.tracing import Tracing
 from bgproxy.state import ledger as cells
 from bgproxy.state.channel import FailureSample
 from bgproxy.state.journal import Journal
@@ -46,7 +47,7 @@ class FakeFleet:
 
     ledger: Ledger
     on_worker_died: Callable[[int], None] | None = None
-    on_backend_trouble: Callable[[int, Reason], None] | None = None
+    on_backend_trouble: Callable[[int, Reason, str], None] | None = None
     on_failure_sample: Callable[[FailureSample], None] | None = None
     tables: list[RoutingTable] = field(default_factory=list)
     closed: list[tuple[int, Color, int, str, float]] = field(default_factory=list)
@@ -161,7 +162,9 @@ def make_service(blue: str, green: str, **fields: Any) -> Service:
 
 def settings_of(*services: Service) -> Settings:
     """What of the settings the coordinator looks at."""
-    proxy = SimpleNamespace(limits=ProxyLimits(), trusted_proxies=(), access_log=AccessLog())
+    proxy = SimpleNamespace(
+        limits=ProxyLimits(), trusted_proxies=(), access_log=AccessLog(), tracing=Tracing()
+    )
     return cast(Settings, SimpleNamespace(services=services, proxy=proxy))
 
 

@@ -74,7 +74,7 @@ async def test_a_switch_passes_everything_on(admin: Admin, http: aiohttp.ClientS
     async with http.post(SWITCH, json=body) as response:
         assert response.status == 200
         DeploymentDocument.model_validate(await response.json())
-    expected = {**body, "to": Color.GREEN, "actor": "local"}
+    expected = {**body, "to": Color.GREEN, "hold": None, "actor": "local"}
     assert admin.operations.calls == [("switch", expected)]
 
 
@@ -356,12 +356,14 @@ async def test_history_and_deployments(http: aiohttp.ClientSession) -> None:
         await _problem(response, 404, "unknown-deployment")
 
 
-async def test_the_audit_trail_is_shown(http: aiohttp.ClientSession) -> None:
-    """Who, what, before and after."""
-    async with http.get("/v1/services/default/audit?limit=5") as response:
+@pytest.mark.parametrize("path", ["/v1/services/default/audit", "/v1/audit"])
+async def test_the_audit_trail_is_shown(http: aiohttp.ClientSession, path: str) -> None:
+    """Who, from where, what, before and after; of one service or of all."""
+    async with http.get(f"{path}?limit=5") as response:
         document = await response.json()
     AuditDocument.model_validate(document)
     assert document["audit"][0]["actor"] == "local"
+    assert document["audit"][0]["origin"] == "uid 0, pid 1"
 
 
 @pytest.mark.parametrize("limit", ["0", "501", "x", "-1", "1.5", "", "9" * 30, "²"])
