@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -188,6 +188,32 @@ def _everything_under_way(admin: Admin) -> None:
         "break_even": 0.0066,
         "harm_level": 0.021,
     }
+
+
+def test_a_switch_that_waits_can_be_approved(admin: Admin, page: Page) -> None:
+    """It is said for what it waits and how long; the answer names the deployment."""
+    until = (datetime.now(UTC) + timedelta(minutes=19, seconds=40)).isoformat()
+    held = {"since": AT, "until": until, "on_timeout": "cancel"}
+    admin.operations.phase = "verifying"
+    admin.operations.under_way = deployment(actor="eve", applied_at=None, held=held)
+    page.goto(admin.url)
+    _text(page, ".progress", "waits for the approval of somebody other than eve: 19 min")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_label("Why").fill("looked at it")
+    page.locator("#confirm-go").click()
+    wait_for(lambda: bool(admin.operations.calls))
+    ((what, asked),) = admin.operations.calls
+    assert (what, asked["named"], asked["reason"]) == ("approved", 1, "looked at it")
+
+
+def test_a_lock_is_shown_and_said_before_a_switch(admin: Admin, page: Page) -> None:
+    """With its reason, and who to ask."""
+    admin.operations.locked = {"reason": "audit week", "by": "eve", "since": AT, "until": None}
+    page.goto(admin.url)
+    _text(page, ".notes", "Locked by eve")
+    _text(page, ".notes", "until somebody unlocks it: audit week")
+    page.get_by_role("button", name="Switch to ▲ green").click()
+    _text(page, "#confirm", "default is locked by eve: audit week The switch will be refused.")
 
 
 def test_events_appear_as_they_happen(admin: Admin, page: Page) -> None:

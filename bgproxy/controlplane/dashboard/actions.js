@@ -105,6 +105,40 @@ export async function rollback(view) {
   await attempt("The rollback", () => post(servicePath(service.name, "rollback"), body));
 }
 
+export async function approve(view) {
+  const { service } = view;
+  const { deployment: one } = service;
+  const target = named(one.to, service.environments[one.to]);
+  const answer = await ask({
+    title: `Approve the switch of ${service.name} to ${target}?`,
+    lines: [
+      `${one.actor} asked for it${one.reason ? `: ${one.reason}` : ""}. Two people are needed: it takes another token than theirs.`,
+      `The health of ${one.to} is looked at once more. Then every new request goes there.`,
+    ],
+    go: "Approve",
+    withReason: true,
+  });
+  await decide(service, "approve", "The approval", answer);
+}
+
+export async function reject(view) {
+  const { service } = view;
+  const { deployment: one } = service;
+  const answer = await ask({
+    title: `Reject the switch of ${service.name} to ${one.to}?`,
+    lines: [`It ends as failed, and ${one.actor} is told why. Traffic stays on ${service.active}.`],
+    go: "Reject",
+    withReason: true,
+  });
+  await decide(service, "reject", "The rejection", answer);
+}
+
+async function decide(service, path, what, answer) {
+  if (!answer) return;
+  const body = { deployment: service.deployment.id, reason: answer.reason };
+  await attempt(what, () => post(servicePath(service.name, path), body));
+}
+
 export async function verify(view) {
   const { service, idle } = view;
   const answer = await ask({

@@ -8,7 +8,7 @@ const OPENED = Date.now();
 const PROGRESS = new Set(["drain_progress", "bake_progress"]); // shown at the service itself
 const LOUD = new Set([
   "switch", "rollback", "auto_rollback", "refused", "drained", "bake_finished", "fail_open", "hold",
-  "would_roll_back", "worker_died", "approval_wanted", "locked", "unlocked", "lock", "unlock",
+  "would_roll_back", "worker_died", "held", "approved", "rejected", "hold_timeout", "locked", "unlocked",
 ]);
 
 export class EventList {

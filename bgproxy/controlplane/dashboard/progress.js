@@ -49,11 +49,18 @@ export function underWay({ deployment: one, drain, bake }) {
     const what = `${KIND[one.kind]} to ${SHAPE[one.to]} ${one.to}${one.release ? ` (${one.release})` : ""} by ${one.actor}`;
     lines.push(h("p", {}, h("a", { href: deploymentHref(one) }, what), one.reason ? `: ${one.reason}` : ""));
     if (one.irreversible) lines.push(h("p", { class: "loud" }, `Said to be irreversible: ${one.irreversible}. The judge only alerts.`));
-    if (!one.applied_at) lines.push(h("p", {}, "Waiting for its backends and its checks; traffic has not moved yet."));
+    if (one.held) lines.push(heldLine(one));
+    else if (!one.applied_at) lines.push(h("p", {}, "Waiting for its backends and its checks; traffic has not moved yet."));
+    if (one.approved_by) lines.push(h("p", {}, `Approved by ${one.approved_by}.`));
   }
   if (drain) lines.push(drainLine(drain));
   if (bake) lines.push(bakeLines(bake));
   return lines;
+}
+
+function heldLine({ actor, held }) {
+  const end = held.on_timeout === "proceed" ? "then it goes on by itself" : "then it is cancelled";
+  return h("p", { class: "loud" }, `✋ Verified, and waits for the approval of somebody other than ${actor}: ${left(held.until)} more, ${end}. Traffic has not moved yet.`);
 }
 
 function drainLine({ environment, requests, tunnels, seconds, timeout, tunnel_timeout: tunnelTimeout }) {

@@ -44,6 +44,8 @@ export class ServiceView {
     const button = (text, act, attributes = {}) =>
       h("button", { type: "button", onclick: () => act(this), ...attributes }, text);
     return {
+      approve: button("Approve", actions.approve, { class: "go" }),
+      reject: button("Reject", actions.reject),
       verify: button("Verify", actions.verify),
       switch: button("Switch", actions.switchOver, { class: "go" }),
       rollback: button("Roll back", actions.rollback, { class: "back" }),
@@ -102,7 +104,7 @@ export class ServiceView {
   }
 
   drawButtons() {
-    const { verify, switch: go, rollback, pause } = this.buttons;
+    const { approve, reject, verify, switch: go, rollback, pause } = this.buttons;
     const label = (button, text) => button.textContent === text || (button.textContent = text);
     label(verify, `Verify ${this.idle}`);
     label(go, `Switch to ${SHAPE[this.idle]} ${this.idle}`);
@@ -111,7 +113,9 @@ export class ServiceView {
     // same would only make people hesitate. Where nothing can be taken back there is no button for it.
     const isWatched = ["draining", "baking"].includes(this.service.phase) && this.service.deployment?.kind === "switch";
     rollback.classList.toggle("urgent", isWatched);
-    go.hidden = isWatched;
+    const isHeld = Boolean(this.service.deployment?.held);
+    approve.hidden = reject.hidden = !isHeld;
+    go.hidden = isWatched || isHeld;
     rollback.hidden = this.deployments.find((one) => one.applied_at)?.kind !== "switch";
     label(pause, this.service.phase === "paused" ? "Resume" : "Pause");
   }
