@@ -16,7 +16,7 @@ from bgproxy.commands.progress import Progress
 from bgproxy.commands.session import Session, client_command
 
 _ENVIRONMENT = click.Choice(["blue", "green"])
-_WAIT = click.Choice(["applied", "drained", "finished"])
+_WAIT = click.Choice(["held", "applied", "drained", "finished"])
 _TAKEN_BACK = frozenset({"rolled_back", "failed"})
 
 
@@ -27,7 +27,8 @@ _TAKEN_BACK = frozenset({"rolled_back", "failed"})
     type=_WAIT,
     default="drained",
     show_default=True,
-    help="When to return: the pointer moved, the old side drained, the bake over.",
+    help="When to return: it waits for its approval, the pointer moved, the old side drained, the "
+    "bake over.",
 )
 @click.option(
     "--plan", "is_plan", is_flag=True, help="Only say what the switch would meet; change nothing."
@@ -48,6 +49,15 @@ _TAKEN_BACK = frozenset({"rolled_back", "failed"})
     default="",
     help="It must not be taken back, as REASON says: the judge only alerts.",
 )
+@click.option("--hold", is_flag=True, help="Wait, once verified, until another token approves it.")
+@click.option("--hold-timeout", metavar="TIME", help="How long: 30m if not given.")
+@click.option(
+    "--on-timeout",
+    type=click.Choice(["cancel", "proceed"]),
+    default="cancel",
+    show_default=True,
+    help="What becomes of it if nobody approved it by then.",
+)
 @client_command
 def switch(
     session: Session,
@@ -60,6 +70,9 @@ def switch(
     release: str | None,
     expected: int | None,
     irreversible: str,
+    hold: bool,
+    hold_timeout: str | None,
+    on_timeout: str,
 ) -> None:
     r"""Move all traffic to ENVIRONMENT, or to the idle one.
 
@@ -71,9 +84,12 @@ def switch(
       bgproxy switch green --release v42 --reason "release 42"
       bgproxy switch --plan                    # what it would meet, and what would be noticed
       bgproxy switch green --wait finished     # for CI: waits for the bake as well
+      bgproxy switch green --hold              # two people: the other one says bgproxy approve
     """
     service = session.service()
     name = service["name"]
+    if not hold and (hold_timeout is not None or wait == "held"):
+        raise click.UsageError("--hold-timeout and --wait held need --hold")
     if is_plan:
         _show_plan(session, session.client.plan(name, environment))
         return
@@ -89,6 +105,10 @@ def switch(
             expected_generation=expected,
             release=release,
             irreversible=irreversible,
+            hold=hold,
+            hold_timeout=hold_timeout,
+            on_timeout=on_timeout,
+            wait="held" if wait == "held" else "applied",
             idempotency_key=str(uuid.uuid4()),
         )
 
@@ -105,7 +125,13 @@ def _show_plan(session: Session, plan: PlanDocument) -> None:
 
 
 @click.command()
-@click.option("--wait", type=_WAIT, default="applied", show_default=True, help="When to return.")
+@click.option(
+    "--wait",
+    type=click.Choice(["applied", "drained", "finished"]),
+    default="applied",
+    show_default=True,
+    help="When to return.",
+)
 @click.option("--reason", default="", help="Why; kept in the history.")
 @click.option(
     "--expect-generation",
@@ -149,7 +175,7 @@ def _deploy(
     progress = Progress()
     try:
         deployment = following.run_showing(change, session.client, name, target, progress)
-        if wait != "applied":
+        if wait not in ("held", "applied"):
             progress.note(f"{target} is live, generation {deployment['generation']}")
             deployment = following.follow(session.client, deployment, wait, progress)
     except KeyboardInterrupt:

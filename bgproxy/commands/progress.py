@@ -12,8 +12,8 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import TextIO
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TextIO, cast
 
 from bgproxy.client import AdminClient, DeploymentDocument, ServiceDocument, UnreachableError
 from bgproxy.commands import text
@@ -109,6 +109,9 @@ def run_showing(
 
 
 def _before_the_store(service: ServiceDocument, target: str) -> tuple[str, str]:
+    under_way: Any = cast(Mapping[str, Any], service).get("deployment")
+    if under_way and under_way.get("held"):
+        return f"{text.held_news(under_way, under_way['held'])};", "bgproxy approve, or reject"
     backends = service["environments"]["green" if target == "green" else "blue"]["backends"]
     healthy = sum(backend["healthy"] for backend in backends)
     if healthy < len(backends):

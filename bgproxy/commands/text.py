@@ -15,6 +15,8 @@ from bgproxy.client import (
     DeploymentDocument,
     DrainDocument,
     EnvironmentDocument,
+    HeldDocument,
+    LockDocument,
     MaintenanceDocument,
     PlanDocument,
     ServiceDocument,
@@ -40,6 +42,11 @@ def service_lines(service: ServiceDocument) -> list[str]:
     lines = [head]
     if (maintenance := service.get("maintenance")) is not None:
         lines.append(f"  {maintenance_news(maintenance)}")
+    if (lock := service.get("locked")) is not None:
+        lines.append(f"  {lock_news(lock)}")
+    under_way = cast(Mapping[str, Any], service).get("deployment")
+    if under_way and under_way.get("held"):
+        lines.append(f"  {held_news(under_way, under_way['held'])}")
     if (drain := service["drain"]) is not None:
         lines.append(f"  {drain_news(drain)}")
     if (bake := service["bake"]) is not None:
@@ -79,6 +86,22 @@ def maintenance_news(maintenance: MaintenanceDocument) -> str:
     return (
         f"{head} since {moment(maintenance['since'])} by {maintenance['by']}: "
         f"{maintenance['message']} ({allowed} let in)"
+    )
+
+
+def lock_news(lock: LockDocument) -> str:
+    """Who locked it, since when, for how long, and why."""
+    until = f", until {moment(lock['until'])}" if lock["until"] else ""
+    head = click.style("locked", fg="yellow", bold=True)
+    return f"{head} by {lock['by']} since {moment(lock['since'])}{until}: {lock['reason']}"
+
+
+def held_news(deployment: DeploymentDocument, held: HeldDocument) -> str:
+    """Which deployment waits for an approval, who asked for it, and what comes when."""
+    end = "goes on" if held["on_timeout"] == "proceed" else "is given up"
+    return (
+        f"deployment {deployment['id']} to {deployment['to']}, asked for by "
+        f"{deployment['actor']}, waits for an approval: {end} at {moment(held['until'])}"
     )
 
 
@@ -158,6 +181,8 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 def verdict(deployment: DeploymentDocument, wait: str) -> str:
     """One line that says where a deployment stands after waiting for `wait`."""
     target = f"{environment_name(deployment['to'])}"
+    if (held := deployment.get("held")) is not None:
+        return f"{deployment['service']}: {held_news(deployment, held)}"
     release = f" ({deployment['release']})" if deployment["release"] else ""
     outcome = deployment["outcome"]
     where = f"{deployment['service']}: "

@@ -64,11 +64,20 @@ class ServiceMetrics(Collector):
         closed = GaugeMetricFamily(
             "bgproxy_maintenance", "1 while a service is closed to the public.", labels=("service",)
         )
+        locked = GaugeMetricFamily(
+            "bgproxy_locked", "1 while a service may not be switched.", labels=("service",)
+        )
+        held = GaugeMetricFamily(
+            "bgproxy_held", "1 while a switch waits for an approval.", labels=("service",)
+        )
         for document in self._documents:
+            locked.add_metric((document["name"],), document["locked"] is not None)
+            under_way = document["deployment"] or {}
+            held.add_metric((document["name"],), under_way.get("held") is not None)
             for name in PHASES:
                 phase.add_metric((document["name"], name), document["phase"] == name)
             closed.add_metric((document["name"],), document["maintenance"] is not None)
-        yield from (phase, closed)
+        yield from (phase, closed, locked, held)
         yield from self._bakes()
 
     def _bakes(self) -> Iterator[Metric]:
