@@ -102,7 +102,7 @@ class Fleet:
         self._is_stopping = False
         self.deaths = 0
         self.on_worker_died: Callable[[int], None] | None = None
-        self.on_backend_trouble: Callable[[int, Reason], None] | None = None
+        self.on_backend_trouble: Callable[[int, Reason, str], None] | None = None
         self.on_failure_sample: Callable[[channel.FailureSample], None] | None = None
 
     @property
@@ -270,9 +270,9 @@ class Fleet:
                     worker.table = number
                 case channel.EpochSeen(epoch):
                     worker.epoch = epoch
-                case channel.BackendTrouble(slot, reason):
+                case channel.BackendTrouble(slot, reason, detail):
                     if self.on_backend_trouble is not None:
-                        self.on_backend_trouble(slot, reason)
+                        self.on_backend_trouble(slot, reason, detail)
                 case channel.LogTrouble(detail):
                     log.error("access log", worker=worker.index, detail=detail)
                 case channel.TraceTrouble(detail):

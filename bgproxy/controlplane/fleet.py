@@ -19,12 +19,12 @@ class Fleet(Protocol):
 
     Attributes:
         on_worker_died: called with the worker's place.
-        on_backend_trouble: called with a backend slot at which a worker could not connect.
+        on_backend_trouble: called with a backend slot at which a worker could not connect, and why.
         on_failure_sample: called with a failed exchange, now and then.
     """
 
     on_worker_died: Callable[[int], None] | None
-    on_backend_trouble: Callable[[int, Reason], None] | None
+    on_backend_trouble: Callable[[int, Reason, str], None] | None
     on_failure_sample: Callable[[FailureSample], None] | None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from time import monotonic
 
 from bgproxy.controlplane.entries import BackendEntry, EnvironmentEntry, ServiceEntry
 from bgproxy.controlplane.events import EventHub
@@ -12,6 +13,7 @@ from bgproxy.controlplane.probes import Probes
 from bgproxy.controlplane.publisher import Publisher
 from bgproxy.controlplane.registry import Registry
 from bgproxy.controlplane.resolver import Resolver
+from bgproxy.controlplane.trouble_log import TroubleLog
 from bgproxy.domain.access_log import AccessLog
 from bgproxy.domain.model import COLORS, Backend, Color, ProxyLimits
 from bgproxy.domain.outcome import Reason
@@ -36,6 +38,7 @@ class Inventory:
         self._events = events
         self._resolver = Resolver(self._addresses_changed)
         self._is_running = False
+        self._troubles = TroubleLog()
         self.registry = Registry(fleet.ledger)
         self.publisher = Publisher(fleet, self.table)
         self.probes = Probes(self._probed)
@@ -157,11 +160,12 @@ class Inventory:
             self._follow()
             self.publisher.request()
 
-    def _backend_trouble(self, slot: int, reason: Reason) -> None:
+    def _backend_trouble(self, slot: int, reason: Reason, detail: str) -> None:
         """A worker could not connect: look for ourselves, and whether the name moved."""
         owner = self.registry.owner(slot)
         if owner is not None:
-            _, entry = owner
+            service, entry = owner
+            self._troubles.note(service.name, entry.backend.url, reason, detail, monotonic())
             self.probes.poke((entry,))
             self._resolver.poke(entry.backend.host)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bgproxy.dataplane.worker import Worker
 
     _Where = tuple[Route, EnvironmentState, BackendState, int]
-    _Note = tuple[float, float, _Where, RequestHead, int, str, int, Reason | None, int, int]
+    _Note = tuple[float, float, _Where, RequestHead, int, str, int, Reason | None, int, int, str]
 
 _FORMATS: dict[LogFormat, type[JsonFormat | CombinedFormat]] = {
     LogFormat.JSON: JsonFormat,
@@ -89,6 +89,7 @@ class RequestLog:
                 reason,
                 bytes_in,
                 bytes_out,
+                "" if reason is None else client.detail,
             )
         )
         if len(pending) >= _BATCH:
@@ -99,7 +100,8 @@ class RequestLog:
         epoch_offset, prefix = self._worker.epoch_offset, self._worker.request_prefix
         places, make, add = self._places, self._format.line, self.file.add
         for note in self._pending:
-            started, seconds, where, head, number, address, status, reason, taken, given = note
+            started, seconds, where, head, number, address = note[:6]
+            status, reason, taken, given, detail = note[6:]
             place = places.get(where)
             if place is None:
                 place = self._place(where)
@@ -112,6 +114,7 @@ class RequestLog:
                     head,
                     (status, outcome, seconds, taken, given),
                     kept_request_id(head.extras) or b"%b%x" % (prefix, number),
+                    detail,
                 )
             )
         self._pending.clear()

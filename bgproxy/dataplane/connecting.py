@@ -32,11 +32,13 @@ async def _connect(client: Exchange) -> None:
             upstream = await _open(client.worker, client.route, backend)
         except OSError as error:
             reason = _reason_of(error, backend)
-            client.worker.report_trouble(backend, reason)
+            detail = _words_of(error)
+            client.worker.report_trouble(backend, reason, detail)
             if not client.is_connecting_to(backend):
                 return
+            client.note_trouble(detail)
             if not client.claim_another():
-                # Who the backend is, is nobody's business outside; the log and the probes say it.
+                # Who the backend is, is nobody's business outside; the logs and the probes say it.
                 failing.fail(client, reason, "the backend does not take a connection")
                 return
             if client.send_on_idle():
@@ -87,6 +89,17 @@ async def _open_tls(worker: Worker, route: Route, backend: BackendState) -> Upst
         transport.abort()
         raise
     return upstream
+
+
+def _words_of(error: OSError) -> str:
+    """What went wrong, for the operator."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate was refused: {error.verify_message.rstrip('.')}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {(error.reason or str(error)).lower().replace('_', ' ')}"
+    if isinstance(error, TimeoutError):
+        return "no connection in time"
+    return error.strerror or str(error) or type(error).__name__
 
 
 def _reason_of(error: OSError, backend: BackendState) -> Reason:

@@ -82,6 +82,7 @@ def refuse_waiting(client: Exchange, reason: Reason, detail: str, word: str = ""
 
 def fail_client(client: Exchange, reason: Reason, error: BadRequest) -> None:
     """The client's fault ends a claimed exchange."""
+    client.note_trouble(error.detail)
     client.record(client.status or error.status, reason)
     give_up_upstream(client)
     if client.status:
@@ -97,6 +98,8 @@ def fail(client: Exchange, reason: Reason, detail: str) -> None:
     Before the answer began the client gets 502, 503 or 504; afterwards its connection is cut.
     """
     status = client.status or _STATUS_OF.get(reason, 502)
+    if not client.detail:
+        client.note_trouble(detail)
     client.record(status, reason)
     give_up_upstream(client)
     if client.status:

@@ -59,12 +59,14 @@ class LineFormat(Protocol):
         head: RequestHead,
         result: Result,
         request_id: bytes,
+        detail: str = "",
     ) -> bytes:
         """A whole line, with its line feed.
 
         Args:
             at: Unix time at which the head was there.
             place: as `place` made it.
+            detail: what went wrong, in words; empty where nothing did.
         """
 
 
@@ -93,8 +95,12 @@ class JsonFormat:
         head: RequestHead,
         result: Result,
         request_id: bytes,
+        detail: str = "",
     ) -> bytes:
-        """An object; method and path are empty where no head could be read."""
+        """An object; method and path are empty where no head could be read.
+
+        It has a ``detail`` only where something went wrong.
+        """
         second = int(at)
         if second != self._second:
             self._second = second
@@ -107,10 +113,13 @@ class JsonFormat:
         if b'"' in target or b"\\" in target:
             target = target.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
         status, outcome, duration, bytes_in, bytes_out = result
-        return _JSON % (
+        line = _JSON % (
             self._time, (at - second) * 1000, place, client, method, target,
             status, outcome, duration, bytes_in, bytes_out, request_id,
         )  # fmt: skip
+        if detail:
+            line = b'%b,"detail":%b}\n' % (line[:-2], json.dumps(detail[:_MOST_FIELD]).encode())
+        return line
 
 
 class CombinedFormat:
@@ -137,6 +146,7 @@ class CombinedFormat:
         head: RequestHead,
         result: Result,
         request_id: bytes,
+        detail: str = "",
     ) -> bytes:
         """Fields between spaces, in quotes where they may have some."""
         second = int(at)
@@ -151,10 +161,11 @@ class CombinedFormat:
             if not self._with_query:
                 referer = referer.partition(b"?")[0]
         status, outcome, duration, bytes_in, bytes_out = result
-        return b'%b - - [%b] "%b" %d %d "%b" "%b" %b %b %.6f %d %b\n' % (
+        said = _escaped(detail[:_MOST_FIELD].encode("latin-1", "replace")) if detail else b"-"
+        return b'%b - - [%b] "%b" %d %d "%b" "%b" %b %b %.6f %d %b "%b"\n' % (
             *(client or b"-", self._time, request, status, bytes_out),
             *(_escaped(referer[:_MOST_FIELD]) or b"-", _escaped(agent[:_MOST_FIELD]) or b"-"),
-            *(place, outcome, duration, bytes_in, request_id or b"-"),
+            *(place, outcome, duration, bytes_in, request_id or b"-", said),
         )
 
 

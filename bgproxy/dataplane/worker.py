@@ -178,9 +178,9 @@ class Worker:
         """Add to a cell of the head of this worker's slab, such as `ledger.SPANS_DROPPED`."""
         self.cells[self._slab + cell] += count
 
-    def report_trouble(self, backend: BackendState, reason: Reason) -> None:
+    def report_trouble(self, backend: BackendState, reason: Reason, detail: str) -> None:
         """Tell the supervisor that a backend did not take a connection."""
-        self._say(channel.BackendTrouble(backend.slot, reason))
+        self._say(channel.BackendTrouble(backend.slot, reason, detail))
 
     def report_failure(self, client: Exchange, reason: Reason) -> None:
         """Send the supervisor a sample of a failed exchange, a few per tick at most."""

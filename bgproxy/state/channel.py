@@ -110,10 +110,15 @@ class TraceTrouble:
 
 @dataclass(frozen=True, slots=True)
 class BackendTrouble:
-    """From a worker: a backend did not take a connection."""
+    """From a worker: a backend did not take a connection.
+
+    Args:
+        detail: why, in words for the operator.
+    """
 
     slot: int
     reason: Reason
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -415,10 +415,10 @@ async def test_trouble_at_a_backend_is_looked_into_at_once(tmp_path: Path) -> No
     async with control_plane(tmp_path) as (plane, blue, _):
         trouble = plane.fleet.on_backend_trouble
         assert trouble is not None
-        trouble(4711, Reason.CONNECT_REFUSED)
+        trouble(4711, Reason.CONNECT_REFUSED, "refused")
         await blue.stop()
         slot = plane.fleet.tables[-1].services[0].backends(BLUE)[0].slot
-        trouble(slot, Reason.CONNECT_REFUSED)
+        trouble(slot, Reason.CONNECT_REFUSED, "refused")
         await plane.until(lambda s: not s["environments"]["blue"]["backends"][0]["healthy"])
 
 

@@ -126,10 +126,10 @@ async def test_failures_name_their_reason(tmp_path: Path) -> None:
         await proxy.fleet.publish(logged(table_of([], [bad.port]), path))
         await proxy.talk(GET)
         entries = await lines_of(path, 3)
-    assert [(e["status"], e["outcome"], e["bytes_out"]) for e in entries] == [
-        (200, "truncated", 4),
-        (502, "connect_refused", 0),
-        (500, "server_error", 0),
+    assert [(e["status"], e["outcome"], e["bytes_out"], e.get("detail")) for e in entries] == [
+        (200, "truncated", 4, "the backend closed inside its answer"),
+        (502, "connect_refused", 0, "Connection refused"),
+        (500, "server_error", 0, None),
     ]
 
 

@@ -65,7 +65,8 @@ def test_a_combined_line_begins_as_apaches_does() -> None:
     line = combined_line(head(b"/cart", b"User-Agent: curl/8.1", b"Referer: https://a.example/b"))
     assert line == (
         b'192.0.2.9 - - [24/Nov/2026:13:07:04 +0000] "GET /cart HTTP/1.1" 200 5120 '
-        b'"https://a.example/b" "curl/8.1" shop blue 7 http://10.0.0.7:8000 ok 0.012346 7 id-1\n'
+        b'"https://a.example/b" "curl/8.1" shop blue 7 http://10.0.0.7:8000 ok 0.012346 7 '
+        b'id-1 "-"\n'
     )
 
 
@@ -78,6 +79,20 @@ def test_a_request_that_could_not_be_read_has_a_line_too() -> None:
     other = CombinedFormat(with_query=True)
     line = other.line(AT, other.place(Place()), b"", NO_HEAD, (400, b"x", 0.0, 0, 0), b"")
     assert line.startswith(b'- - - [24/Nov/2026:13:07:04 +0000] "-" 400 0 "-" "-" - - - - x ')
+
+
+def test_what_went_wrong_stands_behind_in_words() -> None:
+    """Words of a library's, so that they are escaped as well."""
+    detail = 'its certificate was refused: "a.test" \\ \xe9\u20ac\n'
+    form = JsonFormat(with_query=False)
+    line = form.line(AT, form.place(PLACE), b"", head(), OK, b"id-1", detail)
+    assert json.loads(line)["detail"] == detail
+    assert line.count(b"\n") == 1
+    other = CombinedFormat(with_query=False)
+    line = other.line(AT, other.place(PLACE), b"", head(), OK, b"id-1", detail)
+    assert line.endswith(
+        rb' id-1 "its certificate was refused: \x22a.test\x22 \x5C \xE9?\x0A"' + b"\n"
+    )
 
 
 def test_seconds_follow_each_other() -> None:
@@ -128,7 +143,7 @@ def test_any_value_stays_in_its_combined_field(target: bytes, agent: bytes, refe
     line = combined_line(head(b"/" + target, b"User-Agent: " + agent, b"Referer: " + referer))
     match = COMBINED.fullmatch(line)
     assert match is not None
-    assert match["rest"] == b"shop blue 7 http://10.0.0.7:8000 ok 0.012346 7 id-1"
+    assert match["rest"] == b'shop blue 7 http://10.0.0.7:8000 ok 0.012346 7 id-1 "-"'
     assert re.fullmatch(rb"[ -~]+\n", line)
 
 

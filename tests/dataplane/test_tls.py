@@ -406,20 +406,34 @@ async def test_a_backend_that_is_who_it_should_be_is_used(settings, names):
         assert backend.connections == 1
 
 
+_STRANGER = "unable to get local issuer certificate"
+
+
 @pytest.mark.parametrize(
-    ("settings", "names"),
+    ("settings", "names", "words"),
     [
-        (UpstreamTls(), ["backend.test"]),
-        (UpstreamTls(ca="gone.pem"), ["backend.test"]),
-        (trust(), ["other.test"]),
-        (trust(server_name="other.test"), ["backend.test"]),
+        (UpstreamTls(), ["backend.test"], _STRANGER),
+        (UpstreamTls(ca="gone.pem"), ["backend.test"], _STRANGER),
+        (trust(), ["other.test"], "Hostname mismatch, certificate is not valid for 'backend.test'"),
+        (
+            trust(server_name="other.test"),
+            ["backend.test"],
+            "Hostname mismatch, certificate is not valid for 'other.test'",
+        ),
     ],
 )
-async def test_a_backend_that_is_not_is_never_sent_a_request(settings, names):
-    """An unknown authority, or another name: 502, counted as a failure of TLS."""
+async def test_a_backend_that_is_not_is_never_sent_a_request(settings, names, words):
+    """An unknown authority, or another name: 502, counted as a failure of TLS.
+
+    The operator is told why, the client is not.
+    """
+    told: list[tuple[int, Reason, str]] = []
     backend, table = await https_table(echoing(), settings, *names)
     async with running(table) as proxy:
+        proxy.fleet.on_backend_trouble = lambda *trouble: told.append(trouble)
         answer = await proxy.talk(GET_CLOSE)
+        await proxy.until(lambda: bool(told))
+        assert told == [(0, Reason.TLS_FAILED, f"its certificate was refused: {words}")]
         assert answer.startswith(b"HTTP/1.1 502 ")
         assert b"tls_failed" in answer
         assert b"test" not in answer, "the backend's name is nobody's business outside"
