@@ -39,12 +39,20 @@ class SignalSection(Section):
     name: Annotated[str, Text(most=100)] = key(
         _SIGNAL.name, "A name for reports; the host's where it is not given."
     )
-    url: Annotated[str, HttpUrl()] = key(..., "Asked with GET; must answer 2xx and JSON.")
+    prometheus: Annotated[str, HttpUrl(is_optional=True)] = key(
+        "", "Prometheus' own URL, or that of what speaks its API; it is asked `query`."
+    )
+    query: Annotated[str, Text(most=10_000)] = key(
+        _SIGNAL.query, "What to ask it, in PromQL; a query whose result is one number."
+    )
+    url: Annotated[str, HttpUrl(is_optional=True)] = key(
+        _SIGNAL.url, "In place of these two: asked with GET; must answer 2xx and JSON."
+    )
     headers: Annotated[tuple[tuple[str, str], ...], Headers] = key(
         _SIGNAL.headers, "Further header fields, such as Authorization."
     )
-    path: Annotated[str, Text(least=1)] = key(
-        ..., "Dotted path of the number in the JSON, such as `data.result.0.value.1`.", name="json"
+    path: Annotated[str, Text()] = key(
+        _SIGNAL.path, "Dotted path of the number in that, such as `orders.failed`.", name="json"
     )
     above: Annotated[float | None, Bound()] = key(
         _SIGNAL.above, "A greater number speaks against the release."
@@ -63,11 +71,20 @@ class SignalSection(Section):
     )
 
     @model_validator(mode="after")
-    def _has_bounds(self) -> SignalSection:
+    def _can_speak(self) -> SignalSection:
         if self.above is None and self.below is None:
             refuse("the signal has no bound", "write above or below, or both")
+        asked = bool(self.prometheus) + bool(self.query), bool(self.url) + bool(self.path)
+        if asked not in ((2, 0), (0, 2)):
+            refuse(
+                "it is not clear what to ask",
+                "write prometheus and query, or url and json, and not both",
+            )
         return self
 
     def build(self) -> Signal:
         """The domain's value."""
-        return Signal(**self.values() | {"name": self.name or urlsplit(self.url).netloc})
+        values = dict(self.values())
+        prometheus = values.pop("prometheus")
+        url = self.url or f"{prometheus.rstrip('/')}/api/v1/query"
+        return Signal(**values | {"url": url, "name": self.name or urlsplit(url).netloc})

@@ -12,7 +12,7 @@ import structlog
 from bgproxy.controlplane.bake import Bake
 from bgproxy.controlplane.json_path import find
 from bgproxy.controlplane.tasks import Tasks
-from bgproxy.domain.signals import Signal, SignalWatch, number_of
+from bgproxy.domain.signals import Signal, SignalWatch, number_in_result, number_of
 
 _MOST_BYTES = 1024 * 1024
 
@@ -48,18 +48,16 @@ class SignalPoller:
             async with (
                 asyncio.timeout(signal.timeout),
                 self._session.get(
-                    signal.url, headers=dict(signal.headers), allow_redirects=False
+                    signal.url,
+                    params={"query": signal.query} if signal.query else None,
+                    headers=dict(signal.headers),
+                    allow_redirects=False,
                 ) as answer,
             ):
                 body = await answer.content.read(_MOST_BYTES)
                 while piece := await answer.content.read(_MOST_BYTES - len(body)):
                     body += piece
-                if not 200 <= answer.status <= 299:
-                    raise ValueError(f"answered {answer.status}")
-                value = number_of(find(json.loads(body), signal.path))
-                if value is None:
-                    raise ValueError(f"there is no number at {signal.path}")
-                return value
+                return _read(signal, answer.status, body)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
             # Not the URL: it may hold a secret.
             what = type(error).__name__ if not str(error) else str(error)
@@ -71,3 +69,20 @@ class SignalPoller:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def _read(signal: Signal, status: int, body: bytes) -> float | None:
+    """The number in an answer; None where a query found nothing.
+
+    Raises:
+        ValueError: there is none.
+    """
+    # Prometheus tells in an error's body what is wrong with a query.
+    if not 200 <= status <= 299 and not (signal.query and status in (400, 422)):
+        raise ValueError(f"answered {status}")
+    if signal.query:
+        return number_in_result(json.loads(body))
+    value = number_of(find(json.loads(body), signal.path))
+    if value is None:
+        raise ValueError(f"there is no number at {signal.path}")
+    return value

@@ -16,12 +16,14 @@ class Signal:
 
     Args:
         name: for reports.
-        url: asked with GET while a release bakes; answers JSON.
-        path: dotted path of the number in the JSON; a text that is a number will do.
+        url: asked with GET while a release bakes; answers JSON. With a query, Prometheus' own.
+        path: dotted path of the number in the JSON; a text that is a number will do. Unused with a
+            query.
         above, below: bounds, either or both; None for none.
         times: polls in a row that must find it so.
         headers: further fields of the request, pairs of name and value.
         interval, timeout: seconds.
+        query: in PromQL; its result has to be one number.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Signal:
     headers: tuple[tuple[str, str], ...] = ()
     interval: float = 10.0
     timeout: float = 5.0
+    query: str = ""
 
     def speaks_against(self, value: float) -> bool:
         """Whether the number is outside of its bounds."""
@@ -72,6 +75,29 @@ class SignalWatch:
             f"the signal {signal.name} was {self._value:g}, "
             f"{self._in_a_row} times {' or '.join(bounds)}"
         )
+
+
+def number_in_result(answer: object) -> float | None:
+    """The number of an answer of Prometheus' `/api/v1/query`; None where it found nothing.
+
+    Raises:
+        ValueError: it is an error, or the result is no single number.
+    """
+    document = answer if isinstance(answer, dict) else {}
+    data = document.get("data")
+    if document.get("status") != "success" or not isinstance(data, dict):
+        raise ValueError(f"the query failed: {document.get('error', 'no answer of Prometheus')}")
+    result = data.get("result")
+    if not isinstance(result, list) or data.get("resultType") not in ("scalar", "vector"):
+        raise ValueError("the query's result is no number")
+    if data["resultType"] == "scalar":
+        return number_of(result[-1]) if result else None
+    if len(result) > 1:
+        raise ValueError(f"the query's result is {len(result)} series; sum them up, say")
+    if not result:
+        return None
+    sample = result[0].get("value") if isinstance(result[0], dict) else None
+    return number_of(sample[-1]) if isinstance(sample, list) and sample else None
 
 
 def number_of(found: object) -> float | None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -115,3 +119,70 @@ async def test_a_signal_that_cannot_be_had_is_no_verdict(
         assert bake.signals[0].finding == ""
         assert not bake.is_considering
     await monitor.stop()
+
+
+@pytest.fixture
+async def prometheus(tmp_path: Path) -> AsyncIterator[str]:
+    """A real one, that scrapes nothing; its URL."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("Prometheus is not installed")
+    (tmp_path / "prometheus.yml").write_text("{}")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        program,
+        f"--config.file={tmp_path / 'prometheus.yml'}",
+        f"--storage.tsdb.path={tmp_path / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr
+    async with asyncio.timeout(20):
+        while b"ready to receive web requests" not in (line := await process.stderr.readline()):
+            assert line, "Prometheus has ended"
+    reading = asyncio.ensure_future(process.stderr.read())
+    yield f"http://127.0.0.1:{port}"
+    process.kill()
+    await process.wait()
+    await reading
+
+
+async def test_queries_of_a_real_prometheus(prometheus: str) -> None:
+    """What each kind of query brings; one that fails is no verdict either."""
+    poller = SignalPoller(Tasks())
+    for query, value in (
+        ("vector(0.25) * 2", 0.5),
+        ("scalar(vector(7))", 7.0),
+        ("1 + 1", 2.0),
+        ("vector(1) > 5", None),
+        ("no_such_metric", None),
+        ("0 / 0", None),
+        ('vector(1) or label_replace(vector(2), "a", "b", "", "")', None),
+        ("vector(", None),
+        ('"text"', None),
+    ):
+        signal = Signal("s", f"{prometheus}/api/v1/query", "", above=0.0, query=query)
+        assert await poller._ask(signal) == value, query
+    await poller.close()
+
+
+async def test_a_query_takes_a_release_back(tmp_path: Path, prometheus: str) -> None:
+    """From the key in the policy to the verdict in the history."""
+    signal = Signal(
+        *("orders", f"{prometheus}/api/v1/query", ""),
+        above=0.5,
+        times=2,
+        interval=0.05,
+        query="vector(0.9)",
+    )
+    rollback = RollbackPolicy(signals=(signal,))
+    async with control_plane(tmp_path, rollback=rollback) as (plane, _, _):
+        await plane.coordinator.switch("default", to=None, actor="ann")
+        await plane.event("switch")
+        bake = plane.entry.watched and plane.entry.watched.bake
+        assert bake
+        await plane.until(lambda _: bool(bake.signals and bake.signals[0].finding))
+        plane.second(4, ok=10_000, failed=1)
+        event = await plane.event("auto_rollback")
+        assert "the signal orders was 0.9" in event.data["reason"]

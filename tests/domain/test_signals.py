@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bgproxy.domain.signals import Signal, SignalWatch, number_of
+from bgproxy.domain.signals import Signal, SignalWatch, number_in_result, number_of
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,43 @@ def test_it_must_speak_several_times_in_a_row() -> None:
 def test_what_is_a_number(found: object, number: float | None) -> None:
     """Prometheus writes its numbers as texts, and sometimes what is none."""
     assert number_of(found) == number
+
+
+def answer(kind: str, result: object) -> dict[str, object]:
+    """An answer of `/api/v1/query`, as Prometheus 2.42 gives it."""
+    return {"status": "success", "data": {"resultType": kind, "result": result}}
+
+
+@pytest.mark.parametrize(
+    ("found", "number"),
+    [
+        (answer("vector", [{"metric": {}, "value": [1.5, "0.25"]}]), 0.25),
+        (answer("scalar", [1.5, "7"]), 7.0),
+        (answer("vector", []), None),
+        (answer("vector", [{"metric": {}, "value": [1.5, "NaN"]}]), None),
+        (answer("vector", [{"metric": {}}]), None),
+        (answer("scalar", []), None),
+    ],
+)
+def test_the_number_of_a_query(found: object, number: float | None) -> None:
+    """A vector of one series or a scalar; a query that finds nothing says nothing."""
+    assert number_in_result(found) == number
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        ({"status": "error", "error": "parse error"}, "parse error"),
+        ([], "no answer of Prometheus"),
+        (None, "no answer of Prometheus"),
+        ({"status": "success"}, "failed"),
+        (answer("matrix", []), "no number"),
+        (answer("string", [1.5, "x"]), "no number"),
+        (answer("vector", {}), "no number"),
+        (answer("vector", [{}, {}]), "2 series"),
+    ],
+)
+def test_what_is_no_number_says_why(found: object, problem: str) -> None:
+    """So that the log can tell what to write instead."""
+    with pytest.raises(ValueError, match=problem):
+        number_in_result(found)
