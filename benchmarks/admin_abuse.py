@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,13 @@ IDLE = 200
 FLOODERS = 2
 FLOOD_CONNECTIONS = 100
 """Of each flooder, each with one request at a time."""
+
+IMPATIENT = 10
+"""Of those, how many hang up without waiting for the answer, and come back at once."""
+
+_WRONG = (
+    b"GET /v1/services HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer it-is-not-this\r\n\r\n"
+)
 
 TOKEN = "the-token-of-the-one-who-switches"
 
@@ -157,24 +165,27 @@ def _abuse(port: int) -> Iterator[None]:
 
 
 def _flood(port: int) -> None:
-    """Present wrong tokens as fast as they are answered; every connection has a thread."""
-    for _ in range(FLOOD_CONNECTIONS - 1):
-        threading.Thread(target=_present_wrong_tokens, args=(port,), daemon=True).start()
-    _present_wrong_tokens(port)
+    """Present wrong tokens from many threads: most wait for the answer, some hang up at once."""
+    for number in range(FLOOD_CONNECTIONS):
+        presenting = _hang_up if number < IMPATIENT else _wait_for_answers
+        threading.Thread(target=presenting, args=(port,), daemon=True).start()
+    threading.Event().wait()
 
 
-def _present_wrong_tokens(port: int) -> None:
-    number = 0
+def _wait_for_answers(port: int) -> None:
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as one:
-            while True:
-                number += 1
-                one.sendall(
-                    b"GET /v1/services HTTP/1.1\r\nHost: localhost\r\n"
-                    b"Authorization: Bearer wrong-%d\r\n\r\n" % number
-                )
-                if not one.recv(65536):
-                    break
+            one.sendall(_WRONG)
+            while one.recv(65536):
+                one.sendall(_WRONG)
+
+
+def _hang_up(port: int) -> None:
+    """Reset each connection, which leaves no port occupied."""
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            one.sendall(_WRONG)
 
 
 # -- the measuring --------------------------------------------------------------------------------

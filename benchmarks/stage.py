@@ -30,14 +30,21 @@ class Stage:
     Args:
         backends: ports of the two, which differ in the first byte of their small answers: `b` and
             `g`.
+        backend_servers: their processes.
     """
 
     def __init__(
-        self, folder: Path, tools: Tools, backends: tuple[int, int], stack: contextlib.ExitStack
+        self,
+        folder: Path,
+        tools: Tools,
+        backends: tuple[int, int],
+        backend_servers: Sequence[Server],
+        stack: contextlib.ExitStack,
     ) -> None:
         self.folder = folder
         self.tools = tools
         self.backends = backends
+        self.backend_servers = backend_servers
         self._certificate = Certificate.make(folder)
         self._stack = stack
 
@@ -89,9 +96,11 @@ def on_stage(cores: int | str = LOAD_CORE) -> Iterator[Stage]:
         folder = Path(name)
         tools = build(folder)
         blue, green = free_port(), free_port()
+        servers = []
         for port, mark in ((blue, "b"), (green, "g")):
             log = folder / f"backend-{mark}.log"
             server = Server([tools.backend, mark, str(port)], cores, log=log)
+            servers.append(server)
             stack.callback(server.stop)
             server.wait_for(port)
-        yield Stage(folder, tools, (blue, green), stack)
+        yield Stage(folder, tools, (blue, green), servers, stack)

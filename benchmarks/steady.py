@@ -9,6 +9,7 @@ free.
 from __future__ import annotations
 
 import contextlib
+import resource
 import subprocess
 import tempfile
 from array import array
@@ -104,6 +105,7 @@ class SteadyLoad:
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process = process
         self._log = log
+        self._cpu_before = _children_cpu()
 
     def wait(self) -> Records:
         """Return when its seconds are over and the last answer is there.
@@ -116,10 +118,21 @@ class SteadyLoad:
             raise RuntimeError(f"the load ended with {self._process.returncode}: {said.decode()}")
         return Records.read(self._log)
 
+    @property
+    def cpu_seconds(self) -> float:
+        """What it has used from its start, once it has ended."""
+        return _children_cpu() - self._cpu_before
+
     def end(self) -> Records:
         """Tell it to end now, and wait."""
         self._process.terminate()
         return self.wait()
+
+
+def _children_cpu() -> float:
+    """CPU seconds of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @contextlib.contextmanager
@@ -134,6 +147,7 @@ def steady_load(
     warm_up: float = 0.5,
     seconds: float = 0.0,
     greeting: bytes = b"",
+    is_nice: bool = False,
 ) -> Iterator[SteadyLoad]:
     """Send for as long as the block runs; it begins when the warm-up is over.
 
@@ -143,6 +157,7 @@ def steady_load(
         rate: requests a second over all connections; 0 sends the next as soon as one is answered.
         seconds: after the warm-up; 0 means until `end`.
         greeting: what each connection begins with, an upgrade to WebSocket.
+        is_nice: whether everything else on its core goes before it.
 
     Raises:
         RuntimeError: when not every connection could be opened.
@@ -157,7 +172,7 @@ def steady_load(
         (folder / "requests").write_bytes(packed(requests))
         with (folder / "requests").open("rb") as source:
             process = subprocess.Popen(
-                pinned(command, core),
+                [*(("nice", "-n", "19") if is_nice else ()), *pinned(command, core)],
                 stdin=source,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -53,7 +53,8 @@ enum state { CONNECTS, GREETS, IS_FREE, WAITS_FOR_HEAD, WAITS_FOR_BODY, WAITS_FO
 struct connection {
    int fd;
    enum state state;
-   bool was_used, is_last;
+   bool was_used, is_last, waits_to_send;
+   struct request unsent; /* what the kernel did not take yet */
    double body_left;
    size_t held_size;
    struct record now;
@@ -109,7 +110,7 @@ static void open_again(struct connection *one) {
       fail("socket");
    setsockopt(one->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
    one->state = CONNECTS;
-   one->was_used = one->is_last = false;
+   one->was_used = one->is_last = one->waits_to_send = false;
    one->held_size = 0;
    if (connect(one->fd, (struct sockaddr *)&address, sizeof address) && errno != EINPROGRESS)
       fail("connect");
@@ -144,6 +145,23 @@ static void broke(struct connection *one) {
    open_again(one);
 }
 
+/* Send what is left of a request; if the kernel does not take it all, go on when it can. */
+static void send_rest(struct connection *one) {
+   bool was_waiting = one->waits_to_send;
+   ssize_t done = send(one->fd, one->unsent.data, one->unsent.size, MSG_NOSIGNAL);
+   if (done < 0 && errno != EAGAIN) {
+      broke(one);
+      return;
+   }
+   if (done > 0) {
+      one->unsent.data += done;
+      one->unsent.size -= done;
+   }
+   one->waits_to_send = one->unsent.size > 0;
+   if (one->waits_to_send != was_waiting)
+      listen_for(one, EPOLLIN | (one->waits_to_send ? EPOLLOUT : 0), EPOLL_CTL_MOD);
+}
+
 static void send_one(struct connection *one, double due) {
    struct request *next = &requests[request_next];
    request_next = (request_next + 1) % request_count;
@@ -151,8 +169,8 @@ static void send_one(struct connection *one, double due) {
    one->now.due = due;
    one->now.sendable = due > free_since ? due : free_since;
    one->now.sent = clock_now();
-   if (send(one->fd, next->data, next->size, MSG_NOSIGNAL) != (ssize_t)next->size)
-      broke(one);
+   one->unsent = *next;
+   send_rest(one);
 }
 
 static void answered(struct connection *one, double mark) {
@@ -272,7 +290,10 @@ static void event_on(struct connection *one, uint32_t events) {
          set_free(one);
       }
    } else {
-      receive(one);
+      if (events & EPOLLOUT)
+         send_rest(one);
+      if (events & ~EPOLLOUT)
+         receive(one);
    }
 }
 
