@@ -149,15 +149,21 @@ class AdminClient:
         reason: str = "",
         expected_generation: int | None = None,
         force: bool = False,
+        drill: bool = False,
         idempotency_key: str | None = None,
     ) -> DeploymentDocument:
-        """Move the pointer back to the environment before; `force` even if irreversible."""
+        """Move the pointer back to the environment before; `force` even if irreversible.
+
+        Args:
+            drill: go the judge's way, and keep in the history what its gate said.
+        """
         body = {
             "wait": wait,
             "reason": reason,
             "expected_generation": expected_generation,
             "force": force,
         }
+        body |= {"drill": True} if drill else {}
         answer = self._change("POST", _path(name, "rollback"), body, idempotency_key)
         return cast(DeploymentDocument, answer)
 
@@ -227,6 +233,11 @@ class AdminClient:
         """End the switch that waits."""
         body = {"deployment": deployment, "reason": reason}
         return cast(DeploymentDocument, self._change("POST", _path(name, "reject"), body))
+
+    def test_notifications(self) -> list[dict[str, Any]]:
+        """Send a test to everybody who is told what happens; what came back from each."""
+        answer = self._change("POST", "/v1/notifications/test", {})
+        return cast(list[dict[str, Any]], answer["results"])
 
     # -- the wire ---------------------------------------------------------------------------------
 

@@ -27,9 +27,10 @@ def drill(session: Session, stay: str) -> None:
     r"""Switch to the idle environment, and take that back: prove that the way back works.
 
     Traffic really moves, twice. The switch runs the checks; the way back is the one that the judge
-    takes, at once and without checks. Both stand in the history with the reason "drill". Nothing
-    begins while the service drains, bakes or is paused. Ends with status 1 if anything was refused
-    or requests failed meanwhile.
+    takes: its gate probes and checks the old environment, and what it said is kept. Both stand in
+    the history with the reason "drill" and their figures; no release is locked. Nothing begins
+    while the service drains, bakes or is paused. Ends with status 1 if anything was refused, the
+    gate would have said no, or requests failed meanwhile.
     """
     try:
         seconds = parse_duration(stay)
@@ -58,13 +59,21 @@ def drill(session: Session, stay: str) -> None:
         "back_seconds": round(back_seconds, 4),
         "requests": _total(after, "requests_total") - _total(before, "requests_total"),
         "errors": _total(after, "errors_total") - _total(before, "errors_total"),
+        "gate": _gate(session, name, back),
     }
     if session.is_json:
         session.print_json(facts)
     else:
         click.echo("\n".join(_lines(facts)))
-    if facts["errors"]:
+    if facts["errors"] or not (facts["gate"] or {}).get("may_roll_back", True):
         sys.exit(1)
+
+
+def _gate(session: Session, name: str, back: DeploymentDocument) -> dict[str, Any] | None:
+    """What the judge's gate said; None where releases are not judged, so that there is none."""
+    explained: dict[str, Any] = dict(session.client.deployment(name, back["id"]))
+    gate: dict[str, Any] | None = explained["explanation"].get("drill", {}).get("gate")
+    return gate
 
 
 def _timed(change: Callable[[], DeploymentDocument]) -> tuple[DeploymentDocument, float]:
@@ -85,6 +94,7 @@ def _return(
             lambda: session.client.rollback(
                 name,
                 reason=_REASON,
+                drill=True,
                 expected_generation=there["generation"],
                 idempotency_key=str(uuid.uuid4()),
             )
@@ -107,5 +117,8 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     )
     there_seconds, back_seconds = facts["there_seconds"], facts["back_seconds"]
     yield f"  there in {there_seconds:.3f} s with its checks, back in {back_seconds:.3f} s"
+    if gate := facts["gate"]:
+        verdict = "would have agreed" if gate["may_roll_back"] else "would NOT have agreed"
+        yield f"  the judge's gate {verdict}: {gate['detail']}"
     requests = text.counted(facts["requests"], "request")
     yield f"  meanwhile {requests}, {text.counted(facts['errors'], 'error')}"

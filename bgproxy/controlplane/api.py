@@ -215,6 +215,7 @@ class Api:
             request.match_info["name"],
             wait=body.wait,
             force=body.force,
+            drill=body.drill,
             reason=body.reason,
             actor=request[PRINCIPAL].name,
         )

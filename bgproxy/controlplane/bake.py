@@ -24,6 +24,7 @@ _log = structlog.get_logger("bgproxy.bake")
 
 _MOST_POINTS = 240
 _SERVICES_AT_ONCE = 50
+_ROUNDING = 0.005
 
 
 class Sampler:
@@ -45,6 +46,7 @@ class Sampler:
         self._on_second = on_second
         self._records: dict[tuple[int, Color], Record] = {}
         self._bakes: dict[int, Bake] = {}
+        self._ends: dict[int, asyncio.TimerHandle] = {}
         self._tasks = Tasks()
 
     def start(self) -> None:
@@ -53,17 +55,30 @@ class Sampler:
 
     async def stop(self) -> None:
         """Sample no more."""
+        for end in self._ends.values():
+            end.cancel()
         await self._tasks.stop()
 
     def watch(self, service_slot: int, bake: Bake) -> None:
-        """Feed a bake every second, in place of any other of that service."""
+        """Feed a bake every second and at its end, in place of any other of that service."""
+        if service_slot in self._ends:
+            self._ends.pop(service_slot).cancel()
         self._bakes[service_slot] = bake
+        # To the moment that `rollback_possible_until` has told, and no second later.
+        self._ends[service_slot] = asyncio.get_running_loop().call_later(
+            max(0.0, bake.seconds - bake.elapsed) + _ROUNDING, self._finish, service_slot, bake
+        )
+
+    def _finish(self, service_slot: int, bake: Bake) -> None:
+        if self._bakes.get(service_slot) is bake:
+            self._try_sample(bake.service)
 
     def leave(self, service_slot: int, bake: Bake) -> None:
         """Feed a bake no more."""
         bake.has_ended.set()
         if self._bakes.get(service_slot) is bake:
             del self._bakes[service_slot]
+            self._ends.pop(service_slot).cancel()
 
     def record(self, service_slot: int, color: Color) -> list[Tally]:
         """An environment's last ten minutes."""
@@ -97,15 +112,18 @@ class Sampler:
         if bake is not None and (record := self._records.get((service.slot, bake.color))):
             bake.observe(record.latest, now, record.latest_by_client)
 
+    def _try_sample(self, service: ServiceEntry) -> None:
+        try:
+            self.sample(service, time.monotonic())
+        except Exception as error:  # one service must not blind the watch over the others
+            _log.error("sample_failed", service=service.name, error=repr(error))
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
             for number, service in enumerate(list(self._services()), 1):
-                try:
-                    self.sample(service, time.monotonic())
-                except Exception as error:  # one service must not blind the watch over the others
-                    _log.error("sample_failed", service=service.name, error=repr(error))
+                self._try_sample(service)
                 if number % _SERVICES_AT_ONCE == 0:
                     await asyncio.sleep(0)
             self._on_second()

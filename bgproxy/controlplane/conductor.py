@@ -208,6 +208,29 @@ class Conductor:
             await self._move(service, rollout, force=False)
             return rollout
 
+    async def drill(
+        self, service: ServiceEntry, *, reason: str, actor: str, expected_generation: int | None
+    ) -> Rollout:
+        """Move the pointer back the way the judge does, gate and all; nothing is locked after it.
+
+        Raises:
+            Refused: as of `roll_back`; or nothing drains or bakes that could be taken back.
+        """
+        watched = service.watched
+        if watched is None:
+            detail = "A drill takes back what drains or bakes, and nothing does."
+            raise Refused(409, "nothing-to-roll-back", detail)
+        details = await self._watch.rehearse(service, watched)
+        return await self.roll_back(
+            service,
+            Kind.ROLLBACK,
+            reason=reason,
+            actor=actor,
+            expected_generation=expected_generation,
+            only_for=watched,
+            details=details,
+        )
+
     async def _move(self, service: ServiceEntry, rollout: Rollout, *, force: bool) -> None:
         """Commit and store. The caller holds `service.moving`."""
         rollout.happened(Event.VERIFIED)

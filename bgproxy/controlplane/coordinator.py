@@ -21,6 +21,7 @@ from bgproxy.controlplane.forecast import Forecaster
 from bgproxy.controlplane.inventory import Inventory
 from bgproxy.controlplane.locks import Locks
 from bgproxy.controlplane.maintenance import MaintenanceMode
+from bgproxy.controlplane.notifier import Notifier
 from bgproxy.controlplane.permits import Permits
 from bgproxy.controlplane.planning import plan
 from bgproxy.controlplane.preparation import Terms
@@ -73,6 +74,7 @@ class Coordinator:
         self.permits = Permits(
             self._find, self._ledger, self._tasks, self._locks, self._conductor.approvals
         )
+        self.notifier = Notifier(events)
         self._reconfiguring = asyncio.Lock()
         self._interrupted: list[tuple[ServiceEntry, Deployment]] = []
         self._copy_trouble = ""
@@ -103,6 +105,7 @@ class Coordinator:
             self._events.publish("state_recovered", "", detail=warning)
         self._inventory.start()
         self._sampler.start()
+        self.notifier.start()
         for service in self._services.values():
             self._locks.watch(service)
         for service, deployment in self._interrupted:
@@ -123,6 +126,7 @@ class Coordinator:
         await self._sampler.stop()
         await self._inventory.stop()
         await self._conductor.close()
+        await self.notifier.stop()
         try:
             await self._journal.flush()
         except StateError as error:
@@ -180,6 +184,7 @@ class Coordinator:
         self._inventory.trusted_proxies = tuple(map(str, settings.proxy.trusted_proxies))
         self._inventory.access_log = settings.proxy.access_log
         self._inventory.tracing = settings.proxy.tracing
+        self.notifier.configure(settings.notifications)
 
     # -- reads ------------------------------------------------------------------------------------
 
@@ -340,29 +345,31 @@ class Coordinator:
         wait: str = "applied",
         expected_generation: int | None = None,
         force: bool = False,
+        drill: bool = False,
         actor: str,
     ) -> dict[str, Any]:
         """Move the pointer back to the environment that was active before; verifies nothing.
 
         Args:
             force: take back what was said to be irreversible, too.
+            drill: go the judge's way, see `Conductor.drill`.
 
         Raises:
             Refused: see `admit_rollback`; or the state cannot be written.
         """
         service = self._find(name)
         check_wait(wait)
-        rollout = await self._tasks.carry_out(
-            self._conductor.roll_back(
-                service,
-                Kind.ROLLBACK,
-                reason=reason,
-                actor=actor,
-                expected_generation=expected_generation,
-                force=force,
-            ),
-            "rollback",
+        known: dict[str, Any] = {
+            "reason": reason,
+            "actor": actor,
+            "expected_generation": expected_generation,
+        }
+        going = (
+            self._conductor.drill(service, **known)
+            if drill
+            else self._conductor.roll_back(service, Kind.ROLLBACK, force=force, **known)
         )
+        rollout = await self._tasks.carry_out(going, "rollback")
         return await self._reached(service, rollout, wait)
 
     async def _reached(self, service: ServiceEntry, rollout: Rollout, wait: str) -> dict[str, Any]:

@@ -78,6 +78,7 @@ class Operations(Protocol):
         wait: str = "applied",
         expected_generation: int | None = None,
         force: bool = False,
+        drill: bool = False,
         actor: str,
     ) -> dict[str, Any]:
         """Move the pointer back; returns a DEPLOYMENT when `wait` is reached."""

@@ -115,6 +115,9 @@ class RollbackRequest(Request):
     wait: WaitField = "applied"
     expected_generation: Generation | None = None
     force: bool = Field(False, description="Take back what was said to be irreversible, too.")
+    drill: bool = Field(
+        False, description="Go the judge's way: ask its gate first, and keep what that said."
+    )
 
 
 class VerifyRequest(Request):

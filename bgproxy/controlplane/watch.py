@@ -24,7 +24,7 @@ from bgproxy.errors import Refused
 from bgproxy.state.ledger import Ledger
 
 _RETRY = 1.0
-_NOT_ABOUT_FAILURES = frozenset({"latency", "signal"})
+_NOT_ABOUT_FAILURES = frozenset({"latency", "signal", "drill"})
 
 _log = structlog.get_logger("bgproxy.watch")
 
@@ -74,6 +74,23 @@ class Watch:
             on_end=lambda bake: self._end(service, rollout, bake),
             on_progress=lambda bake: self._progress(service, rollout, bake),
         )
+
+    async def rehearse(self, service: ServiceEntry, rollout: Rollout) -> dict[str, Any]:
+        """Ask the gate as if harm had been found; for a drill, which goes back whatever it says.
+
+        Returns:
+            The explanation to keep with the way back.
+        """
+        details: dict[str, Any] = {"takes_back": rollout.deployment.id, "drill": {"gate": None}}
+        if (bake := rollout.bake) is not None:
+            began = time.monotonic()
+            gate = await self._ask_gate(service, rollout, bake, Verdict("drill", ""))
+            details["bake"] = bake.explain()
+            details["drill"] = {
+                "gate": {"may_roll_back": gate.may_roll_back, "detail": gate.detail},
+                "gate_seconds": round(time.monotonic() - began, 4),
+            }
+        return details
 
     def _found(self, service: ServiceEntry, rollout: Rollout, bake: Bake, verdict: Verdict) -> None:
         bake.is_considering = True

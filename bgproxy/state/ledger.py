@@ -26,8 +26,9 @@ point.
 
 **Counters** have one writer each, so plain adds are enough. A dead worker's slab is added to the
 retired slab and cleared before its successor starts: totals never go back. Failures are counted
-by client as well, in slots that a salted hash of the address chooses, and so is one request of each
-tick, a visit, from which follows who the clients are. Memory that is never written to costs nothing.
+by client as well, in slots that a salted hash of the address chooses, and so is one request of
+each tick, a visit, from which follows who the clients are. Memory that is never written to costs
+nothing.
 """
 
 from __future__ import annotations

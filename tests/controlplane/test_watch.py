@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +260,33 @@ async def test_an_irreversible_release_is_held_and_taken_back_by_force_only(tmp_
         assert plane.fleet.ledger.pointer(0) == Pointer(2, GREEN)
         back = await plane.coordinator.rollback("default", actor="ann", force=True)
         assert (back["to"], back["kind"]) == ("blue", "rollback")
+
+
+async def test_a_drill_goes_the_judges_way_and_locks_nothing(tmp_path: Path) -> None:
+    """Its gate is asked and kept, whatever it says; the release may be switched to at once."""
+    async with control_plane(tmp_path) as (plane, blue, _):
+        there = await switch(plane, release="v2")
+        await stop_answering(plane, blue, "blue")
+        back = await plane.coordinator.rollback("default", drill=True, reason="drill", actor="ann")
+        assert (back["kind"], back["actor"], back["to"]) == ("rollback", "ann", "blue")
+        kept = (await plane.coordinator.deployment("default", back["id"]))["explanation"]
+        assert kept["takes_back"] == there["id"]
+        assert kept["drill"]["gate"]["may_roll_back"] is False
+        assert "0 of 1 backends of the old one are healthy" in kept["drill"]["gate"]["detail"]
+        assert kept["bake"]["requests"] == 0
+        await plane.event("drained", lambda e: e.data["deployment"] == back["id"])
+        with pytest.raises(Refused, match="A drill takes back what drains or bakes"):
+            await plane.coordinator.rollback("default", drill=True, actor="ann")
+        again = await plane.coordinator.switch("default", to=GREEN, actor="ann")
+        assert again["generation"] == 4
+
+
+async def test_a_bake_ends_when_it_was_said_to(tmp_path: Path) -> None:
+    """Whoever was told until when the way back is kept can rely on the moment."""
+    policy = RollbackPolicy(bake=1.4)
+    async with control_plane(tmp_path, rollback=policy) as (plane, _, _):
+        done = await switch(plane)
+        await plane.event("bake_finished")
+        ended = time.time()
+        until = datetime.fromisoformat(done["rollback_possible_until"]).timestamp()
+        assert until <= ended < until + 0.35

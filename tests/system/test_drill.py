@@ -30,5 +30,14 @@ async def test_a_drill_under_load_fails_nobody(tmp_path: Path) -> None:
         assert (process.returncode, facts["errors"], load.failures) == (0, 0, [])
         assert facts["requests"] > 0
         _, history = await product.call("GET", "/v1/services/default/history")
+        assert facts["gate"] == {"may_roll_back": True, "detail": "1 of 1 old backends answer well"}
+        there, back = history["deployments"][1], history["deployments"][0]
+        path = "/v1/services/default/deployments"
+        _, kept = await product.call("GET", f"{path}/{back['id']}")
+        assert kept["explanation"]["takes_back"] == there["id"]
+        assert kept["explanation"]["bake"]["of_seconds"] == 600
+        assert kept["explanation"]["drill"]["gate"] == facts["gate"]
+        _, service = await product.call("GET", "/v1/services/default")
+        assert service["active"] == "blue"
         kinds = [(one["kind"], one["to"], one["reason"]) for one in history["deployments"]]
         assert kinds == [("rollback", "blue", "drill"), ("switch", "green", "drill")]
