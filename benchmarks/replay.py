@@ -77,8 +77,12 @@ class _Sink:
 
 
 @contextmanager
-def replay() -> Iterator[Any]:
-    """A function that carries so many requests through the relay."""
+def replay(kind: type[Downstream] = Downstream) -> Iterator[Any]:
+    """A function that carries so many requests through the relay.
+
+    Args:
+        kind: of the client's connection.
+    """
     ledger = Ledger.create(1)
     ledger.store_pointer(0, 1, Color.BLUE)
     loop = uvloop.new_event_loop()
@@ -88,7 +92,7 @@ def replay() -> Iterator[Any]:
     backend = BackendRoute(0, url, "http", "127.0.0.1", 9001, "127.0.0.1:9001", True, True)
     service = ServiceRoute("default", 0, 0, ("*",), ("/",), ((backend,), ()))
     worker.routes.apply(RoutingTable(1, (service,)))
-    client = Downstream(worker)
+    client = kind(worker)
     client.connection_made(cast("asyncio.Transport", _Sink()))
     state = worker.routes.services[0].environments[0].backends[0]
     upstream = Upstream(worker, state)

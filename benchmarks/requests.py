@@ -64,6 +64,12 @@ def curl(path: str, *, fields: Sequence[str] = ()) -> list[bytes]:
     return [_head(f"GET {path}", [*_CURL.splitlines(), *fields])]
 
 
+def with_fields(path: str, count: int) -> list[bytes]:
+    """A request with so many fields: Host, and others of 40 bytes each."""
+    more = [f"X-Field-{number:03d}: {'v' * 25}" for number in range(1, count)]
+    return [_head(f"GET {path}", ["Host: shop.example.com", *more])]
+
+
 def post(path: str, size: int, *, is_chunked: bool = False) -> list[bytes]:
     """A request with a body, with its length or in chunks of 16 KiB."""
     framing = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {size}"

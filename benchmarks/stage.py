@@ -55,6 +55,15 @@ class Stage:
         ports = (free_port(), free_port(), free_port())
         return Site(own, *ports, *self.backends, self._certificate)
 
+    def more_backends(self, count: int) -> list[int]:
+        """Ports of so many more backends, all served by one process on the load's core."""
+        ports = [free_port() for _ in range(count)]
+        command = [self.tools.backend, "b", *map(str, ports)]
+        server = Server(command, LOAD_CORE, log=self.folder / f"backends-{ports[0]}.log")
+        self._stack.callback(server.stop)
+        server.wait_for(ports[-1])
+        return ports
+
     def start(
         self,
         name: str,

@@ -22,8 +22,9 @@ from benchmarks.requests import packed
 
 _COLUMNS = 5
 
-BROKEN_EARLY = -2
-"""Mark of a request whose kept connection broke before anything of an answer came."""
+BROKEN, BROKEN_EARLY = -1, -2
+"""Marks of a request whose connection broke: within the answer, or before anything of it came on a
+connection that had been used before."""
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks.compare import main
-from benchmarks.light_backend import ANSWERS, SMALL, LightBackend
+from benchmarks.compare import Plan, main
+from benchmarks.comparison import Comparison, Sample
 from benchmarks.peers import PEERS
 from benchmarks.processes import CpuTime, Server, free_port
-from benchmarks.report import Report, Sample
 from benchmarks.workloads import WORKLOADS
 
 FAMILY = """
@@ -77,55 +75,56 @@ def test_a_server_that_ends_at_once_is_reported_with_what_it_said(tmp_path: Path
         server.stop()
 
 
-class _Written:
-    """A transport that keeps what is written."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.is_closed = False
-
-    def write(self, data: bytes) -> None:
-        self.data += data
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-@pytest.mark.parametrize("cut", [1, 7, 1000])
-def test_backend_answers_whatever_the_pieces(cut: int):
-    """A get, a post with a body and another get: three answers, wherever the bytes are cut."""
-    body = b"GET / HTTP/1.1\r\n\r\n"  # a body is not a request, whatever it looks like
-    data = b"GET /10k HTTP/1.1\r\nHost: a\r\n\r\n"
-    data += b"POST /upload HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-    data += b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n"
-    backend, written = LightBackend(), _Written()
-    backend.connection_made(written)  # type: ignore[arg-type]
-    for begin in range(0, len(data), cut):
-        backend.data_received(data[begin : begin + cut])
-    assert written.data == ANSWERS[b"/10k"] + SMALL + SMALL
-    assert not written.is_closed
-
-
-def test_report_takes_medians_and_says_the_ratio(tmp_path: Path):
-    """One wild round does not count; the ratio is ours by theirs."""
-    workload = next(each for each in WORKLOADS if each.name == "small")
+def _found(costs: tuple[float, ...], workload: str = "small") -> Comparison:
+    """A comparison of two proxies, the other one twice as dear."""
+    chosen = next(each for each in WORKLOADS if each.name == workload)
     ours = next(peer for peer in PEERS if peer.name == "bgproxy")
-    report = Report.begin([ours], [workload], 3, 1.0, 64)
-    report.versions["nginx"] = "1"
-    for cost in (10.0, 500.0, 12.0):
-        report.samples.append(dataclasses.replace(SAMPLE, cpu_us=cost))
-        report.samples.append(dataclasses.replace(SAMPLE, peer="nginx", cpu_us=cost * 2))
-    report.write(tmp_path)
-    text = (tmp_path / "compare.md").read_text()
+    found = Comparison.begin([ours], [chosen], len(costs), 1.0)
+    found.versions["nginx"] = "1"
+    for cost in costs:
+        mine = dataclasses.replace(SAMPLE, cpu_us=cost, workload=workload)
+        found.samples += [mine, dataclasses.replace(mine, peer="nginx", cpu_us=cost * 2)]
+    return found
+
+
+def test_comparison_takes_medians_and_says_the_ratio(tmp_path: Path):
+    """One wild round does not count; the ratio is ours by theirs; nothing is lost in the file."""
+    found = _found((10.0, 500.0, 12.0))
+    text = found.markdown()
     assert "| bgproxy | 12.0 |" in text
     assert "| nginx | 0.50 |" in text
-    assert len(json.loads((tmp_path / "compare.json").read_text())["samples"]) == 6
+    found.write(tmp_path / "compare.json")
+    assert Comparison.read(tmp_path / "compare.json") == found
+
+
+def test_a_later_run_replaces_whole_workloads_and_leaves_the_others():
+    """What two runs measured of one workload never stands in one column."""
+    order = [workload.name for workload in WORKLOADS]
+    old = _found((10.0,), "browser").updated_by(_found((20.0,)), order)
+    newer = _found((30.0,))
+    newer.samples = [each for each in newer.samples if each.peer == "bgproxy"]
+    both = old.updated_by(newer, order)
+    assert list(both.columns) == ["small", "browser"]
+    assert both.cpu_us("bgproxy", "browser") == 10
+    assert both.cpu_us("bgproxy", "small") == 30
+    assert both.cpu_us("nginx", "small") is None
+    assert both.ratio("nginx", "small") == "-"
+
+
+def test_what_is_not_for_a_proxy_is_not_measured():
+    """The blind relay speaks no TLS, and variants are measured only where they differ."""
+    peers = {peer.name: peer for peer in PEERS}
+    kinds = {workload.name: workload for workload in WORKLOADS}
+    plan = Plan(PEERS, WORKLOADS, 1, 1)
+    assert not plan.measures(peers["relay"], kinds["tls"])
+    assert plan.measures(peers["relay"], kinds["small"])
+    assert not plan.measures(peers["nginx-logging"], kinds["upload"])
+    assert plan.measures(peers["nginx-logging"], kinds["browser"])
 
 
 def test_missing_programs_are_named_before_anything_starts(monkeypatch, capsys):
     """Status 2, and the packages to install."""
-    monkeypatch.setattr("benchmarks.peers.find_program", lambda name: None)
-    monkeypatch.setattr("benchmarks.compare.find_program", lambda name: None)
+    monkeypatch.setattr("benchmarks.programs.find_program", lambda name: None)
     assert main(["--peers", "nginx", "HAProxy"]) == 2
     said = capsys.readouterr().err
     assert all(package in said for package in ("nginx-light", "haproxy", "wrk"))

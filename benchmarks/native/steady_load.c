@@ -37,7 +37,7 @@
 
 enum { EVENTS = 256, HEAD_BYTES = 16 << 10, MANY = 100000, BROKEN = -1, BROKEN_EARLY = -2 };
 
-static const double PATIENCE = 5.0; /* seconds for the last answers */
+static const double PATIENCE = 20.0; /* seconds for all connections, and for the last answers */
 
 struct record {
    double due, sendable, sent, answered, mark;
@@ -422,7 +422,9 @@ int main(int count, char **arguments) {
    signal(SIGTERM, told_to_end);
 
    open_all(atoi(arguments[1]));
-   load(atof(arguments[4]));
+   double warm_up = atof(arguments[4]);
+   if (warm_up)
+      load(warm_up);
    if (rate)
       settle();
    record_count = 0;
