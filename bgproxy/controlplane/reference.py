@@ -18,8 +18,8 @@ _HEAD = """\
 # Documents of the API
 
 What is sent to the [admin API](api.md) and what it answers, key by key. Requests take no key that
-is not named here; answers may have more, and keep those that are. Times are RFC 3339 in UTC. A running
-proxy tells the same to machines, at `/openapi.json`.
+is not named here; answers may have more, and keep those that are. Times are RFC 3339 in UTC. A
+running proxy tells the same to machines, at `/openapi.json`.
 """
 
 _REF = "#/components/schemas/"
