@@ -75,6 +75,16 @@ class FakeOperations:
         self.bake: dict[str, Any] | None = None
         self.maintenance: dict[str, Any] | None = None
         self.locked: dict[str, Any] | None = None
+        self.told: list[dict[str, Any]] = []
+        self.counts: dict[tuple[str, str], int] = {}
+
+    @property
+    def notifier(self) -> Self:
+        return self
+
+    async def test(self, actor: str) -> dict[str, Any]:
+        self.calls.append(("test", {"actor": actor}))
+        return {"results": self.told}
 
     @property
     def permits(self) -> Self:
@@ -247,7 +257,7 @@ class Admin:
         self.ledger.store_pointer(0, 1, Color.BLUE)
         self.table = routing_table()
         self.metrics = Metrics(self.ledger, lambda: self.table, has_scanner=False)
-        given = {"listen": (Address("127.0.0.1", 0),), "tokens": (), **settings}
+        given = {"listen": (Address("127.0.0.1", 0),), "tokens": (), "socket": "", **settings}
         self.server = AdminServer(
             AdminSettings(**given), self.operations, self.events, self.metrics
         )

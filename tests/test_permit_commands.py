@@ -90,3 +90,15 @@ def test_reject_says_so(admin: Admin) -> None:
         0,
         "default: the switch to ▲ green was rejected\n",
     )
+
+
+def test_notify_test_says_what_came_back(admin: Admin) -> None:
+    """One that did not take it makes status 1, and so does nobody."""
+    good = {"name": "ops", "kind": "slack", "sent": True, "answered": "answered 200 OK"}
+    admin.operations.told = [good]
+    result = run(admin, "notify", "test")
+    assert (result.exit_code, result.stdout) == (0, "ops  slack  sent  answered 200 OK\n")
+    admin.operations.told = [good, good | {"sent": False, "answered": "no answer within 10 s"}]
+    assert run(admin, "notify", "test").exit_code == 1
+    admin.operations.told = []
+    assert run(admin, "notify", "test").exit_code == 1

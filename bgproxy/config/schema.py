@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, model_validator
 
 from bgproxy.config.admin_schema import AdminSection
+from bgproxy.config.notification_schema import Notifications, build_notifications
 from bgproxy.config.readers import (
     Choice,
     Duration,
@@ -28,7 +29,7 @@ from bgproxy.config.settings import (
     ProxySettings,
     Settings,
 )
-from bgproxy.config.tls_schema import ListenerSection, OneOrMoreListeners, TextOrListener
+from bgproxy.config.tls_schema import ListenerSection, ListOfListeners, TextOrListener
 from bgproxy.config.tracing_schema import TracingSection
 from bgproxy.config.web_readers import Cidr, Name
 from bgproxy.domain.access_log import AccessLog, LogFormat
@@ -120,11 +121,11 @@ class ProxySection(Section):
     """The traffic side: listeners, processes and bounds."""
 
     listen: Annotated[
-        tuple[Annotated[ListenerSection, TextOrListener()], ...], OneOrMoreListeners()
+        tuple[Annotated[ListenerSection, TextOrListener()], ...], ListOfListeners()
     ] = key(
         tuple(ListenerSection.model_construct(address=each.address) for each in _PROXY.listen),
-        "Where clients connect: `address:port`, `[v6]:port` or `unix:PATH`, a mapping with more "
-        "about it, or a list of these.",
+        "Where clients connect: `address:port`, `[v6]:port`, `name:port` or `unix:PATH`, a mapping "
+        "with more about it, or a list of these.",
     )
     workers: Annotated[int, Number(least=1, most=MAX_WORKERS, words=(("auto", _AUTO),))] = key(
         _AUTO, "Processes that carry traffic; `auto` is the number of usable CPUs."
@@ -196,12 +197,25 @@ class FileSection(Section):
         "The database of active pointers, deployments and the audit trail; it survives restarts. "
         "Relative to the working directory.",
     )
+    notifications: Notifications = key((), "Who is told what happened, by chat or otherwise.")
     services: Annotated[
         dict[Annotated[str, Name()], ServiceSection],
         Field(min_length=1, max_length=MAX_SERVICES),
     ] = key(..., "The applications, by name.")
 
+    @model_validator(mode="after")
+    def _notifications_fit(self) -> FileSection:
+        build_notifications(self.notifications, frozenset(self.services))
+        return self
+
     def build(self) -> Settings:
         """The settings, not yet checked as a whole."""
+        told = build_notifications(self.notifications, frozenset(self.services))
         services = tuple(section.build(name) for name, section in self.services.items())
-        return Settings(self.proxy.build(), self.admin.build(), self.state, services)
+        previews = tuple(
+            listener
+            for name, section in self.services.items()
+            for listener in section.preview.listeners(name)
+        )
+        proxy, admin = self.proxy.build(), self.admin.build()
+        return Settings(proxy, admin, self.state, services, previews, notifications=told)

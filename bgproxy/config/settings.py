@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bgproxy.domain.access_log import AccessLog
 from bgproxy.domain.allow_list import AllowList
 from bgproxy.domain.model import ProxyLimits, Service
+from bgproxy.domain.notifications import Notification
 from bgproxy.domain.tls import Certificate
 from bgproxy.domain.tracing import Tracing
 from bgproxy.errors import Fault
@@ -28,15 +30,18 @@ MAX_UNIX_PATH_BYTES = 107
 AUTO_SOCKET = "auto"
 """The admin API's unix socket is where commands on the same machine look for it."""
 
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a listener listens: an IP address and a port, or the path of a unix socket.
+    """Where a listener listens: an IP address or a name and a port, or the path of a unix socket.
 
     Args:
-        host: an IP address without brackets; empty for a unix socket.
+        host: an IP address without brackets, or a name in lower case; empty for a unix socket.
         port: 0 lets the kernel choose.
         path: of a unix socket, as given; empty for TCP.
     """
@@ -47,7 +52,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read ``127.0.0.1:8080``, ``[::1]:8080`` or ``unix:PATH``.
+        """Read ``127.0.0.1:8080``, ``[::1]:8080``, ``localhost:8080`` or ``unix:PATH``.
 
         Raises:
             ValueError: with one sentence, problem and remedy parted by a semicolon.
@@ -68,14 +73,23 @@ class Address:
         return cls(_listen_host(host, int(port), text), int(port))
 
     @property
+    def is_name(self) -> bool:
+        """Whether its host has to be looked up."""
+        return bool(self.host) and ":" not in self.host and _is_name(self.host)
+
+    @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether only this machine can reach it; of names that is known of localhost alone."""
+        if self.is_name:
+            return self.host == "localhost"
         return bool(self.path) or ipaddress.ip_address(self.host).is_loopback
 
     @property
     def is_wildcard(self) -> bool:
         """Whether it stands for every address of its family."""
-        return not self.path and ipaddress.ip_address(self.host).is_unspecified
+        if self.is_name or self.path:
+            return False
+        return ipaddress.ip_address(self.host).is_unspecified
 
     def clashes_with(self, other: Address) -> bool:
         """Whether the two cannot be listened on at once."""
@@ -107,10 +121,19 @@ def _listen_host(host: str, port: int, text: str) -> str:
     try:
         return str(ipaddress.IPv4Address(host))
     except ValueError:
+        name = host.lower().removesuffix(".")
+        if _is_name(name):
+            return name
         raise ValueError(
-            f"{host!r} is not an IP address; "
+            f"{host!r} is neither an IP address nor a host name; "
             f"write 127.0.0.1:{port}, or 0.0.0.0:{port} for every address of this machine"
         ) from None
+
+
+def _is_name(host: str) -> bool:
+    """Whether this is a host name; one whose last label is a number is a wrong address."""
+    last = host.rpartition(".")[2]
+    return len(host) <= 253 and bool(_HOST_NAME.fullmatch(host)) and not last.isdecimal()
 
 
 def _listen_remedy(text: str) -> str:
@@ -153,12 +176,14 @@ class Listener:
         tls: None for plain HTTP.
         proxy_from: networks that begin every connection with a PROXY header; empty for none.
         https_port: where requests are redirected to; 0 to serve them.
+        preview_of: the service whose idle environment is shown there; empty for everybody's.
     """
 
     address: Address
     tls: ListenerTls | None = None
     proxy_from: tuple[Network, ...] = ()
     https_port: int = 0
+    preview_of: str = ""
 
     def __str__(self) -> str:
         return str(self.address)
@@ -261,6 +286,8 @@ class Settings:
 
     Args:
         state: the state database's file; relative to the working directory, as given.
+        previews: listeners of previews.
+        notifications: who is told what happened.
         warnings: what can be used as it is, but is hardly meant.
         degraded: files of certificates that copies stand in for, or nothing does.
     """
@@ -269,5 +296,12 @@ class Settings:
     admin: AdminSettings
     state: Path
     services: tuple[Service, ...]
+    previews: tuple[Listener, ...] = ()
+    notifications: tuple[Notification, ...] = ()
     warnings: tuple[Fault, ...] = field(default=(), compare=False)
     degraded: tuple[DegradedFile, ...] = field(default=(), compare=False)
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """Everywhere that clients connect: the public's first, then those of previews."""
+        return self.proxy.listen + self.previews

@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 from bgproxy.config.settings import Role
 from bgproxy.controlplane import schemas
 from bgproxy.controlplane.dashboard import Dashboard
-from bgproxy.controlplane.guards import PRINCIPAL
+from bgproxy.controlplane.guards import PRINCIPAL, demand
 from bgproxy.controlplane.idempotency import Changes, Operation
 from bgproxy.controlplane.live import EVERYTHING, LiveView
 from bgproxy.controlplane.metrics import Metrics
@@ -97,7 +97,7 @@ class Api:
             ),
             Route("POST", service + "/pause", self.pause, Role.SWITCH),
             Route("POST", service + "/resume", self.resume, Role.SWITCH),
-            Route("POST", service + "/maintenance", self.maintenance, Role.SWITCH),
+            Route("POST", service + "/maintenance", self.maintenance, Role.ADMIN),
             Route("POST", service + "/lock", self._permits.lock, Role.SWITCH),
             Route("POST", service + "/unlock", self._permits.unlock, Role.SWITCH),
             Route("POST", service + "/approve", self._permits.approve, Role.SWITCH),
@@ -108,6 +108,7 @@ class Api:
             Route("GET", "/v1/audit", self.audit, Role.READ),
             Route("GET", service + "/diff", self.diff, Role.READ),
             Route("GET", service + "/timeline", self.timeline, Role.READ),
+            Route("POST", "/v1/notifications/test", self._permits.test_notifications, Role.ADMIN),
             Route("GET", "/v1/events", self.events, Role.READ, is_stream=True),
         )
 
@@ -308,15 +309,31 @@ class Api:
     async def _change(
         self, request: web.Request, body: schemas.Request, operation: Operation
     ) -> tuple[Document, dict[str, str]]:
-        """Carry a change out once for its Idempotency-Key; the answer and its extra fields."""
+        """Carry a change out once for its Idempotency-Key; the answer and its extra fields.
+
+        What refuses unless it is forced is there for a reason: overriding that is an admin's.
+        """
+        if getattr(body, "force", False):
+            demand(request[PRINCIPAL], Role.ADMIN, "force")
         asked = f"{request.method} {request.path} {request.headers.get('If-Match')}"
-        document, is_replay = await self._changes.run(
-            operation,
-            actor=request[PRINCIPAL].name,
-            key=read_idempotency_key(request),
-            fingerprint=f"{asked} {body.model_dump_json()}",
-        )
+        try:
+            document, is_replay = await self._changes.run(
+                operation,
+                actor=request[PRINCIPAL].name,
+                key=read_idempotency_key(request),
+                fingerprint=f"{asked} {body.model_dump_json()}",
+            )
+        except Refused as refusal:
+            if refusal.kind == "stopping":
+                facts = self._state_of(request.match_info["name"])
+                raise Refused(refusal.status, refusal.kind, refusal.detail, facts) from None
+            raise
         return document, {"Idempotency-Replayed": "true"} if is_replay else {}
+
+    def _state_of(self, name: str) -> Document:
+        """In which state the proxy leaves a service when it stops."""
+        service = self._operations.service(name)
+        return {key: service[key] for key in ("active", "generation", "phase", "deployment")}
 
 
 def _json(document: Document, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -27,7 +27,6 @@ from bgproxy.controlplane.planning import plan
 from bgproxy.controlplane.preparation import Terms
 from bgproxy.controlplane.rollout import Rollout, until_held
 from bgproxy.controlplane.tasks import Tasks
-from bgproxy.controlplane.times import rfc3339
 from bgproxy.domain.approval import Hold
 from bgproxy.domain.deployment import Deployment, Kind
 from bgproxy.domain.model import Color
@@ -226,18 +225,7 @@ class Coordinator:
         if name is not None:
             self._find(name)
         await self._flush()
-        return [
-            {
-                "at": rfc3339(row.at),
-                "service": row.service,
-                "actor": row.actor,
-                "origin": row.origin or None,
-                "action": row.action,
-                "before": dict(row.before),
-                "after": dict(row.after),
-            }
-            for row in await self._journal.audit(name, limit)
-        ]
+        return [views.audit_view(row) for row in await self._journal.audit(name, limit)]
 
     def begin_stop(self) -> None:
         """The proxy was told to stop: it is not ready any more, and takes no switch."""

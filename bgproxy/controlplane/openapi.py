@@ -29,6 +29,7 @@ _REQUESTS: tuple[type[BaseModel], ...] = (
     permit_schemas.LockRequest,
     permit_schemas.UnlockRequest,
     permit_schemas.DecisionRequest,
+    permit_schemas.NotifyTestRequest,
 )
 _ANSWERS: tuple[type[BaseModel], ...] = (
     schemas.HealthDocument,
@@ -41,6 +42,7 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     schemas.AuditDocument,
     schemas.DiffDocument,
     schemas.TimelineDocument,
+    permit_schemas.NotifyTestDocument,
     schemas.ProblemDocument,
 )
 
@@ -157,6 +159,7 @@ def _paths() -> Json:
                 "timeline", "The last minutes, second by second", "TimelineDocument", 404, 422
             ),
         },
+        "/v1/notifications/test": _test_notifications(),
         "/v1/events": {
             "parameters": [
                 _ref_parameter(name) for name in ("Last-Event-ID", "live", "samples_after")
@@ -206,6 +209,15 @@ def _decide(id: str, summary: str) -> Json:
     """It has no If-Match: the deployment that is meant can be named in the body."""
     item = _change(id, summary, "DecisionRequest")
     item["parameters"].remove(_ref_parameter("If-Match"))
+    return item
+
+
+def _test_notifications() -> Json:
+    """No service's, so it has no name in its path."""
+    item = _change(
+        "notify_test", "Tell everybody a test", "NotifyTestRequest", "NotifyTestDocument"
+    )
+    item["parameters"].remove(_ref_parameter("name"))
     return item
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from bgproxy.domain.approval import Decision, Hold
@@ -25,11 +26,26 @@ class PermitOperations(Protocol):
         """Approve or reject the switch that waits; returns the DEPLOYMENT that came of it."""
 
 
+class NotifierOperations(Protocol):
+    """Those who are told, as the admin API sees them."""
+
+    @property
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """Messages by the receiver's name and outcome."""
+
+    async def test(self, actor: str) -> dict[str, Any]:
+        """Send a test through each; returns what came back."""
+
+
 class Operations(Protocol):
     """The reads and changes that the admin API offers; every refusal is a `Refused`.
 
     Documents are ready for JSON. `actor` is the name of the token that asks, or ``local``.
     """
+
+    @property
+    def notifier(self) -> NotifierOperations:
+        """Those who are told."""
 
     @property
     def permits(self) -> PermitOperations:

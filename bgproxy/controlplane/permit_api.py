@@ -1,4 +1,4 @@
-"""The admin API's part about locks and approvals."""
+"""The admin API's part about locks, approvals, and telling people."""
 
 from __future__ import annotations
 
@@ -60,6 +60,13 @@ class PermitApi:
     async def reject(self, request: web.Request) -> web.Response:
         """End the switch that waits."""
         return await self._decide(request, Decision.REJECTED)
+
+    async def test_notifications(self, request: web.Request) -> web.Response:
+        """Send a test through each."""
+        body = await read_body(request, schemas.NotifyTestRequest)
+        operation = partial(self._operations.notifier.test, request[PRINCIPAL].name)
+        document, headers = await self._change(request, body, operation)
+        return web.json_response(document, headers=headers)
 
     async def _decide(self, request: web.Request, decision: Decision) -> web.Response:
         body = await read_body(request, schemas.DecisionRequest)

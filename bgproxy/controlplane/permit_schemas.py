@@ -1,4 +1,4 @@
-"""Bodies of the requests about locks and approvals."""
+"""Bodies about locks, approvals and notifications."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from bgproxy import units
 from bgproxy.controlplane.schemas import Reason, Request
@@ -73,3 +73,22 @@ class DecisionRequest(Request):
         None, description="Refuse unless it is this one that waits."
     )
     reason: Reason = ""
+
+
+class NotifyTestRequest(Request):
+    """`POST /v1/notifications/test` takes nothing."""
+
+
+class NotifyResult(BaseModel):
+    """What came back from one who is told."""
+
+    name: str
+    kind: str
+    sent: bool
+    answered: str
+
+
+class NotifyTestDocument(BaseModel):
+    """What came back from each."""
+
+    results: list[NotifyResult]

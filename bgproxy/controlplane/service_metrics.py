@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from bgproxy.controlplane.operations import Operations
@@ -79,6 +79,15 @@ class ServiceMetrics(Collector):
             closed.add_metric((document["name"],), document["maintenance"] is not None)
         yield from (phase, closed, locked, held)
         yield from self._bakes()
+        sent = CounterMetricFamily(
+            "bgproxy_notifications",
+            "Messages to people by what became of them.",
+            labels=("name", "outcome"),
+        )
+        if self.operations is not None:
+            for labels, count in sorted(self.operations.notifier.counts.items()):
+                sent.add_metric(labels, count)
+        yield sent
 
     def _bakes(self) -> Iterator[Metric]:
         """Families that have a sample only while a release bakes."""

@@ -13,6 +13,7 @@ from bgproxy.controlplane.times import rfc3339
 from bgproxy.domain.baseline import break_even
 from bgproxy.domain.deployment import Deployment, Outcome, Phase
 from bgproxy.domain.model import COLORS, Backend
+from bgproxy.state.changes import Audit
 from bgproxy.state.ledger import Ledger
 
 
@@ -203,6 +204,19 @@ def is_safe_to_stop(deployment: Deployment, service: ServiceEntry, ledger: Ledge
         and service.pending is None
         and service.watched is None
     )
+
+
+def audit_view(row: Audit) -> dict[str, Any]:
+    """One row of the audit trail."""
+    return {
+        "at": rfc3339(row.at),
+        "service": row.service,
+        "actor": row.actor,
+        "origin": row.origin or None,
+        "action": row.action,
+        "before": dict(row.before),
+        "after": dict(row.after),
+    }
 
 
 def diff_view(service: ServiceEntry) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def settings_of(*services: Service) -> Settings:
     proxy = SimpleNamespace(
         limits=ProxyLimits(), trusted_proxies=(), access_log=AccessLog(), tracing=Tracing()
     )
-    return cast(Settings, SimpleNamespace(services=services, proxy=proxy))
+    return cast(Settings, SimpleNamespace(services=services, proxy=proxy, notifications=()))
 
 
 class ControlPlane:
