@@ -47,6 +47,9 @@ class Switcher(ABC):
         """Wait for whatever must be true before the first switch."""
         running.server.wait_for(running.site.port)
 
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Let go of what was held from one switch to the next."""
+
     @abstractmethod
     def switch(self, site: Site, color: str) -> None:
         """Switch, and return when the proxy says that it is done."""
@@ -90,6 +93,11 @@ class Bgproxy(Switcher):
     def switch(self, site: Site, color: str) -> None:
         """Returns when every request that comes from then on goes to the new environment."""
         self._ask("POST", "/v1/services/default/switch", {"to": color})
+
+    def close(self) -> None:
+        """Close the connection to the admin API."""
+        if self._connection:
+            self._connection.close()
 
     def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         assert self._connection is not None

@@ -10,6 +10,7 @@ requests failed, and what the latency was during switches and without them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import sys
@@ -142,15 +143,18 @@ def measure(switcher: Switcher, stage: Stage, share: float) -> Outcome:
         share: of its switches.
     """
     running = stage.start(switcher.name.replace(" ", "-"), switcher.command)
-    switcher.prepare(running)
-    with steady_load(
-        stage.tools.load,
-        running.site.port,
-        requests.curl("/small"),
-        connections=CONNECTIONS,
-        rate=RATE,
-        core=LOAD_CORE,
-    ) as load:
+    with (
+        contextlib.closing(switcher),
+        steady_load(
+            stage.tools.load,
+            running.site.port,
+            requests.curl("/small"),
+            connections=CONNECTIONS,
+            rate=RATE,
+            core=LOAD_CORE,
+        ) as load,
+    ):
+        switcher.prepare(running)
         time.sleep(STEADY)
         calls = []
         for number in range(1, max(int(switcher.switches * share), 2) + 1):
