@@ -6,6 +6,7 @@ what is counted of it, and every claim that begins here ends in `record`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from bgproxy.dataplane.connection import CONNECTING, EXCHANGE, TUNNEL, ClientCon
 from bgproxy.domain.outcome import Reason, is_failure
 from bgproxy.protocol.forwarding import first_untrusted, kept_request_id, list_members
 from bgproxy.state import ledger
+from bgproxy.state.ledger import DURATION_BOUNDS
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.routes import (
@@ -199,22 +201,29 @@ class Exchange(ClientConnection):
 
         In this order: whoever sees the gauge at zero sees all that was counted.
         """
-        cells = self.worker.cells
+        worker = self.worker
+        cells = worker.cells
         environment = self.environment
         route = self.route
         cells[environment.codes + code] += 1
         backend = self.backend
-        environment.time(monotonic() - self.started)
-        is_late = cells[route.word] >> 8 != self.generation
-        if reason is not None or is_late or route.exclude_paths or backend.failures_in_a_row:
+        seconds = monotonic() - self.started
+        environment.durations[bisect_left(DURATION_BOUNDS, seconds)] += 1
+        environment.duration_sum += seconds
+        if (
+            reason is not None
+            or cells[route.word] >> 8 != self.generation
+            or route.exclude_paths
+            or backend.failures_in_a_row
+        ):
             self.record_apart(reason)
-        if environment.noted_at != self.worker.now:
+        if environment.noted_at != worker.now:
             self.record_visit()
         cells[backend.gauge] -= 1
-        if self.worker.log is not None:
-            self.worker.log.exchange(self, code, reason)
+        if worker.log is not None:
+            worker.log.exchange(self, code, reason)
         if route.queue:
-            waiting.admit(route, self.worker)
+            waiting.admit(route, worker)
 
     def record_apart(self, reason: Reason | None) -> None:
         """Count a reason, and what the judge must not see: late exchanges, excluded paths."""

@@ -7,7 +7,6 @@ its queue and its requests held; one that goes loses its idle connections and an
 from __future__ import annotations
 
 import random
-from bisect import bisect_left
 from collections import deque
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from time import monotonic
@@ -192,11 +191,6 @@ class EnvironmentState:
         """Count an answer of our own to a request that was not claimed."""
         cells[self.codes + code] += 1
         cells[self.reasons + reason] += 1
-
-    def time(self, seconds: float) -> None:
-        """Count one exchange's duration."""
-        self.durations[bisect_left(ledger.DURATION_BOUNDS, seconds)] += 1
-        self.duration_sum += seconds
 
     def flush(self, cells: memoryview, retry_share: float) -> None:
         """Copy the durations to the slab and earn retries for the exchanges counted."""
