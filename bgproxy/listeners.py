@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import errno
 import socket
 import struct
@@ -57,13 +58,50 @@ def open_listeners(
     return rows
 
 
+def resolved(address: Address) -> tuple[Address, ...]:
+    """The addresses behind one whose host may be a name; itself where it is none.
+
+    Those that this machine does not have, such as ::1 where there is no IPv6, are left out as long
+    as there is another.
+
+    Raises:
+        StateError: the name does not resolve.
+    """
+    if not address.is_name:
+        return (address,)
+    try:
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        reason = error.strerror or error
+        raise StateError(
+            f"cannot listen on {address}: its name does not resolve: {reason}"
+        ) from error
+    hosts = dict.fromkeys(str(where[0]) for _, _, _, _, where in found)
+    usable = [host for host in hosts if _is_here(host)] or list(hosts)
+    return tuple(dataclasses.replace(address, host=host) for host in usable)
+
+
+def _is_here(host: str) -> bool:
+    """Whether this machine has an address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
 def entrance_of(listener: Listener) -> EntranceRoute:
     """What a worker must know of a listener beside its socket."""
     tls = None
     if listener.tls is not None:
         contents = (each.content for each in listener.tls.certificates)
         tls = TlsRoute(tuple(filter(None, contents)), listener.tls.min_version)
-    return EntranceRoute(tls, tuple(map(str, listener.proxy_from)), listener.https_port)
+    preview = str(listener.address) if listener.preview_of else ""
+    return EntranceRoute(tls, tuple(map(str, listener.proxy_from)), listener.https_port, preview)
 
 
 def _open_patiently(address: Address, workers: int, backlog: int) -> list[socket.socket]:

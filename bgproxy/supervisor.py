@@ -29,7 +29,7 @@ from bgproxy.controlplane.server import AdminServer
 from bgproxy.dataplane.log_file import LOG_FILE_MODE, STANDARD_OUTPUT
 from bgproxy.errors import ConfigError, Refused, StateError
 from bgproxy.fleet import Fleet
-from bgproxy.listeners import close_listeners, entrance_of, open_listeners
+from bgproxy.listeners import close_listeners, entrance_of, open_listeners, resolved
 from bgproxy.protocol.head import SCANNER
 from bgproxy.state.entrance import EntranceRoute
 from bgproxy.state.journal import Journal
@@ -70,8 +70,8 @@ class _Supervisor:
     def __init__(self, config_path: Path, settings: Settings) -> None:
         self._config_path = config_path
         self._settings = settings
-        self._listen = settings.proxy.listen
-        self._previews = _preview_addresses(settings)
+        self._listen: tuple[Listener, ...] = ()
+        """For each socket of a worker, what is behind it."""
         self._state = settings.state
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._events = EventHub()
@@ -86,7 +86,9 @@ class _Supervisor:
         journal = await Journal.open(settings.state)
         try:
             proxy = settings.proxy
-            addresses = tuple(listener.address for listener in proxy.listen) + self._previews
+            places = [(each, at) for each in settings.listeners for at in resolved(each.address)]
+            self._listen = tuple(listener for listener, _ in places)
+            addresses = tuple(address for _, address in places)
             listeners = open_listeners(addresses, proxy.workers, proxy.backlog)
             try:
                 await self._serve_with(journal, Ledger.create(proxy.workers), listeners)
@@ -153,8 +155,8 @@ class _Supervisor:
             log.error("configuration refused, the old one stays", faults=str(error).splitlines())
             return
         for what, old, new in (
-            ("proxy.listen", _addresses(self._listen), _addresses(settings.proxy.listen)),
-            ("preview.listen", set(self._previews), set(_preview_addresses(settings))),
+            ("proxy.listen", _public(self._listen), _public(settings.listeners)),
+            ("preview.listen", _previews(self._listen), _previews(settings.listeners)),
             ("proxy.workers", self._settings.proxy.workers, settings.proxy.workers),
             ("proxy.backlog", self._settings.proxy.backlog, settings.proxy.backlog),
             ("admin", self._settings.admin, settings.admin),
@@ -180,15 +182,16 @@ class _Supervisor:
 
         A listener that is not in the file any more stays as it is until a restart.
         """
-        named = {listener.address: listener for listener in settings.proxy.listen}
-        self._listen = tuple(named.get(each.address, each) for each in self._listen)
+        named = {(each.address, each.preview_of): each for each in settings.listeners}
+        self._listen = tuple(
+            named.get((each.address, each.preview_of), each) for each in self._listen
+        )
         fleet.use_entrances(self._entrances())
         await fleet.quiesce()  # what every worker answers now, it answers behind the above
 
     def _entrances(self) -> tuple[EntranceRoute, ...]:
-        """What is behind each listener: those of the public, then those of previews."""
-        previews = (EntranceRoute(preview=str(address)) for address in self._previews)
-        return (*map(entrance_of, self._listen), *previews)
+        """What is behind each listener."""
+        return tuple(map(entrance_of, self._listen))
 
     def _take_stock_of_files(self, settings: Settings, metrics: Metrics) -> None:
         """Say which files of certificates could not be used, and keep copies of all that can."""
@@ -229,13 +232,12 @@ def _generation(fleet: Fleet, service: str) -> int | None:
     return None if word is None else fleet.ledger.pointer(word).generation
 
 
-def _addresses(listen: tuple[Listener, ...]) -> set[Address]:
-    return {listener.address for listener in listen}
+def _public(listeners: tuple[Listener, ...]) -> set[Address]:
+    return {listener.address for listener in listeners if not listener.preview_of}
 
 
-def _preview_addresses(settings: Settings) -> tuple[Address, ...]:
-    previews = (service.preview for service in settings.services)
-    return tuple(Address.parse(text) for each in previews if each for text in each.listen)
+def _previews(listeners: tuple[Listener, ...]) -> set[tuple[Address, str]]:
+    return {(each.address, each.preview_of) for each in listeners if each.preview_of}
 
 
 def _try_access_log(settings: Settings) -> None:

@@ -10,8 +10,9 @@ from pydantic import Field, model_validator
 
 from bgproxy.config.readers import Choice, Duration, Reader, read_or_refuse, refuse
 from bgproxy.config.sections import Many, Pairs, Section, key
-from bgproxy.config.settings import Address, Network
-from bgproxy.config.web_readers import Cidr, FieldName, HostPattern, Listen, Target
+from bgproxy.config.settings import Listener, Network
+from bgproxy.config.tls_schema import ListenerSection, ListOfListeners, TextOrListener
+from bgproxy.config.web_readers import Cidr, FieldName, HostPattern, Target
 from bgproxy.domain.preview import NO_KEY, SHORTEST_SECRET, Key, Preview, PreviewCookie
 
 _PREVIEW = Preview()
@@ -180,10 +181,12 @@ class PreviewCookieSection(Section):
 class PreviewSection(Section):
     """How the idle environment is reached before it is switched to; off unless a key is named."""
 
-    listen: Annotated[tuple[Address, ...], Many(Listen(), takes_one=True)] = key(
+    listen: Annotated[
+        tuple[Annotated[ListenerSection, TextOrListener()], ...], ListOfListeners(least=0)
+    ] = key(
         (),
-        "Listeners of its own, in the forms of `proxy.listen`; whatever is asked for there is a "
-        "preview of this service.",
+        "Listeners of its own, in the forms of `proxy.listen`, with TLS where that says so; "
+        "whatever is asked for there is a preview of this service.",
     )
     hosts: Annotated[tuple[str, ...], Many(HostPattern(takes_wildcards=False))] = key(
         (), "Host names that mean the idle environment, such as `green.example.com`."
@@ -216,6 +219,17 @@ class PreviewSection(Section):
     )
 
     @model_validator(mode="after")
+    def _serves_itself(self) -> PreviewSection:
+        for index, listener in enumerate(self.listen):
+            if listener.redirect_to_https:
+                refuse(
+                    "a preview's listener shows the preview",
+                    "remove it, and give the listener tls",
+                    key=f"listen.{index}.redirect_to_https",
+                )
+        return self
+
+    @model_validator(mode="after")
     def _is_closed(self) -> PreviewSection:
         preview = self._preview()
         used = NO_KEY
@@ -238,7 +252,7 @@ class PreviewSection(Section):
                 f"set {_NAMED[needed]}",
                 key=place,
             )
-        is_local = all(address.is_loopback for address in self.listen)
+        is_local = all(each.address.is_loopback for each in self.listen)
         if not preview.is_strong(way, is_listener_local=is_local):
             refuse(
                 f"anybody could find this way to the idle environment ({way.label})",
@@ -248,7 +262,7 @@ class PreviewSection(Section):
 
     def _preview(self) -> Preview:
         return Preview(
-            listen=tuple(map(str, self.listen)),
+            listen=tuple(str(each.address) for each in self.listen),
             hosts=self.hosts,
             header=(self.header.name, self.header.value) if self.header.value else ("", ""),
             cookie=self.cookie.build(),
@@ -258,6 +272,10 @@ class PreviewSection(Section):
             environment_header=self.environment_header,
             marks_live=self.tell_environment == _ALWAYS,
         )
+
+    def listeners(self, service: str) -> tuple[Listener, ...]:
+        """The settings of its listeners."""
+        return tuple(each.build(service) for each in self.listen)
 
     def build(self) -> Preview | None:
         """The domain's value; None where nothing asks for it."""

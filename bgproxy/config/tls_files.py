@@ -65,12 +65,19 @@ def read_tls_files(settings: Settings, copies: Copies | None = None) -> TlsFiles
         reader.listener(listener, ("proxy", "listen", index))
         for index, listener in enumerate(settings.proxy.listen)
     )
+    places: dict[str, int] = {}
+    previews = []
+    for listener in settings.previews:
+        place = places[listener.preview_of] = places.get(listener.preview_of, -1) + 1
+        path = ("services", listener.preview_of, "preview", "listen", place)
+        previews.append(reader.listener(listener, path))
     services = tuple(reader.service(service) for service in settings.services)
     found.settings = replace(
         settings,
         proxy=replace(settings.proxy, listen=listen),
         admin=replace(settings.admin, tls=reader.admin(settings.admin.tls)),
         services=services,
+        previews=tuple(previews),
         degraded=tuple(reader.degraded),
     )
     return found
@@ -195,7 +202,7 @@ class Copies:
     def of(cls, settings: Settings) -> Copies:
         """What a configuration uses now."""
         content: dict[str, list[str]] = {}
-        for tls in (*(each.tls for each in settings.proxy.listen), settings.admin.tls):
+        for tls in (*(each.tls for each in settings.listeners), settings.admin.tls):
             for files in tls.certificates if tls else ():
                 if files.content is not None:
                     pair = files.content.chain, files.content.key

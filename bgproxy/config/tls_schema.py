@@ -154,7 +154,11 @@ class ProxyProtocolSection(Section):
 class ListenerSection(Section):
     """One listener; its address alone where plain HTTP is all."""
 
-    address: Annotated[Address, Listen()] = key(..., "`address:port`, `[v6]:port` or `unix:PATH`.")
+    address: Annotated[Address, Listen(takes_names=True)] = key(
+        ...,
+        "`address:port`, `[v6]:port`, `name:port` or `unix:PATH`; a name is looked up at the "
+        "start, and every address behind it is listened on.",
+    )
     tls: ListenerTlsSection | None = Field(None, description="TLS, if any.")
     proxy_protocol: ProxyProtocolSection | None = Field(
         None, description="PROXY headers, if any; before TLS where there is both."
@@ -181,13 +185,14 @@ class ListenerSection(Section):
             )
         return self
 
-    def build(self) -> Listener:
-        """The settings."""
+    def build(self, preview_of: str = "") -> Listener:
+        """The settings; see `Listener.preview_of`."""
         return Listener(
             self.address,
             self.tls.build() if self.tls else None,
             self.proxy_protocol.sources if self.proxy_protocol else (),
             self.redirect_to_https,
+            preview_of,
         )
 
 
@@ -202,14 +207,21 @@ class TextOrListener:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"anyOf": [Listen().json_schema(), handler(schema)]}
+        return {"anyOf": [Listen(takes_names=True).json_schema(), handler(schema)]}
 
     def _listener(self, given: object) -> object:
         return given if isinstance(given, dict) else {"address": given}
 
 
-class OneOrMoreListeners:
-    """A list of listeners, or one without the list."""
+@dataclass(frozen=True, slots=True)
+class ListOfListeners:
+    """A list of listeners, or one without the list.
+
+    Args:
+        least: how many there must be.
+    """
+
+    least: int = 1
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -220,20 +232,20 @@ class OneOrMoreListeners:
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         listed = handler(schema)
-        return {"anyOf": [listed["items"], listed | {"minItems": 1}]}
+        return {"anyOf": [listed["items"], listed | {"minItems": self.least}]}
 
-    def show(self, value: tuple[ListenerSection, ...]) -> str:
-        """The default, which is a single address."""
-        (only,) = value
-        return str(only.address)
+    def show(self, value: tuple[ListenerSection, ...]) -> str | list[str]:
+        """The default, which is a single address or none."""
+        addresses = [str(each.address) for each in value]
+        return addresses[0] if len(addresses) == 1 else addresses
 
     def _listed(self, given: object) -> object:
         if isinstance(given, Scalar) and given.is_null:
             refuse("the value is missing", "write a list, or remove the key")
         if not isinstance(given, list):
             return [given]
-        if not given:
-            refuse("the list is empty", "write at least 1 in it")
+        if len(given) < self.least:
+            refuse("the list is empty", f"write at least {self.least} in it")
         return given
 
 

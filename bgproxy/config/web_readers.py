@@ -30,18 +30,27 @@ _FORBIDDEN_FIELDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Listen(Reader):
-    """An address to listen on."""
+    """An address to listen on.
 
+    Args:
+        takes_names: whether its host may be a name.
+    """
+
+    takes_names: bool = False
     what: ClassVar[str] = "address:port or unix:PATH"
 
     def read(self, text: str) -> Address:
         """The address."""
         address: Address = read_or_refuse(Address.parse, text)
+        if address.is_name and not self.takes_names:
+            refuse(f"{address.host!r} is not an IP address", f"write 127.0.0.1:{address.port}")
         return address
 
     def json_schema(self) -> dict[str, Any]:
         """A string."""
-        return {"type": "string", "examples": ["127.0.0.1:8080", "[::1]:8080", "unix:/run/x.sock"]}
+        names = ["localhost:8080"] if self.takes_names else []
+        plain = ["127.0.0.1:8080", "[::1]:8080", "unix:/run/x.sock"]
+        return {"type": "string", "examples": plain + names}
 
     def show(self, value: Address) -> str:
         """As it is written."""

@@ -30,7 +30,7 @@ class FileMetrics:
         self._expiry.clear()
         for bad in settings.degraded:
             self._degraded.labels(bad.file, bad.service).set(1)
-        for listener in settings.proxy.listen:
+        for listener in settings.listeners:
             for files in listener.tls.certificates if listener.tls else ():
                 if files.content is not None:
                     self._expiry.labels(str(files.certificate)).set(files.content.not_after)

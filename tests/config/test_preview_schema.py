@@ -32,6 +32,7 @@ def test_nobody_is_shown_anything_unless_a_key_is_set(text: str) -> None:
         (f"cookie: {{secret: {KEY}}}", Preview(cookie=PreviewCookie(KEY))),
         ("listen: 127.0.0.1:0", Preview(listen=("127.0.0.1:0",))),
         ("listen: ['[::1]:1', unix:p]", Preview(listen=("[::1]:1", "unix:p"))),
+        ("listen: {address: localhost:1}", Preview(listen=("localhost:1",))),
         ("networks: [10.0.0.0/8]", Preview(networks=("10.0.0.0/8",))),
         (f"users: {{eve: {SECRET}}}", Preview(users=(("eve", SECRET),))),
         (
@@ -133,3 +134,10 @@ def test_no_fault_shows_a_secret() -> None:
         "cookie: {secret: s3cr3t}",
     ):
         assert "s3cr3t" not in str(fault(f"{SERVICE}    preview: {{{text}}}\n"))
+
+
+def test_a_listener_that_redirects_shows_no_preview() -> None:
+    """Nobody could see anything there."""
+    text = "preview: {listen: {address: 127.0.0.1:1, redirect_to_https: true}}"
+    found = fault(f"{SERVICE}    {text}\n")
+    assert found.path == "services.default.preview.listen.0.redirect_to_https"

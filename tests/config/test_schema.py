@@ -112,7 +112,8 @@ state: /var/lib/bgproxy/state.db
         ),
         ("proxy: {workers: 0}", ("proxy.workers", 1, 18), "out of range", "auto, or a whole"),
         ("proxy: {listen: []}", ("proxy.listen", 1, 17), "the list is empty", "at least 1"),
-        ("proxy: {listen: localhost:80}", ("proxy.listen", 1, 17), "not an IP", "127.0.0.1:80"),
+        ("proxy: {listen: 127.1:80}", ("proxy.listen", 1, 17), "nor a host name", "127.0.0.1:80"),
+        ("admin: {listen: localhost:80}", ("admin.listen", 1, 17), "not an IP", "127.0.0.1:80"),
         (
             'proxy: {listen: ["127.0.0.1:80", "80"]}',
             ("proxy.listen.1", 1, 34),

@@ -22,9 +22,11 @@ from bgproxy.state import ledger
         ("[0:0:0:0:0:0:0:0]:80", Address("::", 80)),
         ("unix:/run/bgproxy.sock", Address("", 0, "/run/bgproxy.sock")),
         ("unix:run/x", Address("", 0, "run/x")),
+        ("LocalHost.:80", Address("localhost", 80)),
+        ("a-1.internal:80", Address("a-1.internal", 80)),
     ],
 )
-def test_addresses_are_ip_and_port_or_a_path(text, address):
+def test_addresses_are_ip_or_name_and_port_or_a_path(text, address):
     """Hosts come out canonical and without brackets, paths as given."""
     assert Address.parse(text) == address
 
@@ -34,9 +36,9 @@ def test_addresses_are_ip_and_port_or_a_path(text, address):
     [
         ("8080", "'8080' has no port; write 127.0.0.1:8080, or 0.0.0.0:8080"),
         ("127.0.0.1", "'127.0.0.1' has no port; write address:port"),
-        ("localhost:80", "'localhost' is not an IP address; write 127.0.0.1:80"),
-        (":80", "'' is not an IP address; write 127.0.0.1:80, or 0.0.0.0:80"),
-        ("*:80", "'*' is not an IP address; write 127.0.0.1:80"),
+        ("127.0.1:80", "'127.0.1' is neither an IP address nor a host name; write 127.0.0.1:80"),
+        (":80", "'' is neither an IP address nor a host name; write 127.0.0.1:80, or 0.0.0.0:80"),
+        ("*:80", r"'\*' is neither an IP address nor a host name; write 127.0.0.1:80"),
         ("::1:80", r"'::1:80' could be read in two ways; write \[::1\]:80"),
         ("[::g]:80", r"'::g' is not an IPv6 address; write \[::1\]:80"),
         ("[::1]", r"'1\]' is not a port"),
@@ -82,6 +84,9 @@ def test_no_text_raises_anything_but_a_value_error(text):
         ("unix:/a", "unix:/a", True),
         ("unix:/a", "unix:/b", False),
         ("unix:/a", "127.0.0.1:80", False),
+        ("localhost:80", "localhost:80", True),
+        ("localhost:80", "0.0.0.0:80", True),
+        ("localhost:80", "127.0.0.1:80", False),
     ],
 )
 def test_addresses_clash_when_both_cannot_be_had(one, other, clashes):
@@ -99,6 +104,8 @@ def test_addresses_clash_when_both_cannot_be_had(one, other, clashes):
         ("0.0.0.0:80", False),
         ("[::]:80", False),
         ("192.0.2.1:80", False),
+        ("localhost:80", True),
+        ("a.internal:80", False),
     ],
 )
 def test_only_this_machine_reaches_loopback_addresses_and_sockets(text, is_loopback):

@@ -34,7 +34,9 @@ def test_a_query_goes_to_the_api_of_prometheus() -> None:
         load(
             f"{SERVICE}    rollback: {{signals: "
             f"[{{prometheus: 'http://x:9090{path}', query: up, above: 1}}]}}\n"
-        ).services[0].rollback.signals[0]
+        )
+        .services[0]
+        .rollback.signals[0]
         for path in ("", "/prometheus/")
     )
     assert (first.name, first.url) == ("x:9090", "http://x:9090/api/v1/query")

@@ -15,7 +15,7 @@ from bgproxy.domain.tls import Certificate
 from tests.dataplane.harness import PATIENCE, Backend, answering, free_port
 from tests.system.harness import Product, running_product, service_of
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+OK = b"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
 
@@ -219,3 +219,35 @@ async def metrics(product: Product) -> str:
     url = f"http://127.0.0.1:{product.admin_port}/metrics"
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         return await answer.text()
+
+
+async def test_a_preview_has_tls_and_a_listener_a_name(tmp_path):
+    """Both as the file says; certificates of previews are renewed and stood in for like others.
+
+    1. The preview answers over TLS, the public by the name of its listener. 2. HUP with another
+    certificate: it is shown. 3. At a start without its key the last good one serves.
+    """
+    files = Files(tmp_path)
+    (preview,) = files.listener()
+    product = Product(tmp_path, service_of(*await backends(), preview={"listen": [preview]}))
+    product.config["proxy"]["listen"] = [f"localhost:{product.port}", preview]
+    client = TlsClient(product, files)
+    product.config["proxy"]["listen"] = f"localhost:{product.port}"
+    async with running_product(product):
+        assert b"200 OK" in await product.get()
+        old = await client.connect()
+        await ask(*old)
+        old[1].close()
+        renewed = files.issue()
+        product.reload()
+        await product.until_logged('"event": "configuration read again"')
+        assert "needs a restart" not in product.log.read_text()
+        assert [await client.shown() for _ in range(4)] == [renewed] * 4
+        expiry = "bgproxy_certificate_expiry_timestamp_seconds"
+        assert f'{expiry}{{file="{files.certificate}"}}' in await metrics(product)
+        assert await product.stop() == 0
+
+        files.key.unlink()
+        await product.start()
+        assert await client.shown() == renewed
+        await product.until_logged("certificate file refused")
