@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
+from bgproxy.activation import Activation, PassedSocket
 from bgproxy.errors import StateError
 from bgproxy.state.entrance import EntranceRoute, TlsRoute
 
@@ -36,26 +37,39 @@ _DROP_NEW_ATTEMPTS = (
 
 
 def open_listeners(
-    addresses: tuple[Address, ...], workers: int, backlog: int = 4096
+    addresses: tuple[Address, ...],
+    workers: int,
+    backlog: int = 4096,
+    passed: Activation | None = None,
 ) -> list[list[socket.socket]]:
-    """Open every address for every worker.
+    """Open every address for every worker, but those for which sockets were passed.
 
     Returns:
         For each worker, its sockets in the addresses' order. Of a unix socket all share one.
 
     Raises:
-        StateError: naming the address that cannot be had, and why.
+        StateError: naming the address that cannot be had, and why; or a passed socket that nobody
+            would serve.
     """
+    passed = passed or Activation([])
     rows: list[list[socket.socket]] = [[] for _ in range(workers)]
-    for address in addresses:
-        try:
-            sockets = _open_patiently(address, workers, backlog)
-        except OSError as error:
-            close_listeners(rows)
-            raise StateError(f"cannot listen on {address}: {error.strerror or error}") from error
-        for row, sock in zip(rows, sockets, strict=True):
-            row.append(sock)
+    try:
+        for address in addresses:
+            sockets = passed.claim(address, workers) or _opened(address, workers, backlog)
+            for row, sock in zip(rows, sockets, strict=True):
+                row.append(sock)
+        passed.expect_none_left()
+    except StateError:
+        close_listeners(rows)
+        raise
     return rows
+
+
+def _opened(address: Address, workers: int, backlog: int) -> list[socket.socket]:
+    try:
+        return _open_patiently(address, workers, backlog)
+    except OSError as error:
+        raise StateError(f"cannot listen on {address}: {error.strerror or error}") from error
 
 
 def resolved(address: Address) -> tuple[Address, ...]:
@@ -173,8 +187,9 @@ def refuse_new_attempts(sock: socket.socket) -> None:
     The kernel drops further SYNs, so the queue of a listener that is about to close only shrinks;
     closing it while connections are queued would reset their clients. An attempt that was dropped
     is repeated by the client's kernel after a second, when the port has a new owner or refuses.
+    A socket that was passed stays open for whoever gets it next; so does its queue.
     """
-    if sock.family == socket.AF_UNIX:
+    if sock.family == socket.AF_UNIX or isinstance(sock, PassedSocket):
         return
     program = b"".join(struct.pack("HBBI", *line) for line in _DROP_NEW_ATTEMPTS)
     buffer = ctypes.create_string_buffer(program)
@@ -186,6 +201,7 @@ def close_listeners(rows: list[list[socket.socket]]) -> None:
     """Close the supervisor's copies, and remove unix sockets from the file system."""
     for row in rows:
         for sock in row:
-            if sock.family == socket.AF_UNIX and sock.fileno() >= 0:
+            is_ours = not isinstance(sock, PassedSocket)
+            if is_ours and sock.family == socket.AF_UNIX and sock.fileno() >= 0:
                 Path(sock.getsockname()).unlink(missing_ok=True)
             sock.close()

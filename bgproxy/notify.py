@@ -8,9 +8,13 @@ import socket
 import time
 
 
-def ready() -> None:
-    """The proxy serves."""
-    _send("READY=1")
+def ready(status: str) -> None:
+    """The proxy serves.
+
+    Args:
+        status: a line for people, as `systemctl status` shows it.
+    """
+    _send(f"READY=1\nSTATUS={status}")
 
 
 def reloading() -> None:
@@ -20,7 +24,17 @@ def reloading() -> None:
 
 def stopping() -> None:
     """The proxy ends."""
-    _send("STOPPING=1")
+    _send("STOPPING=1\nSTATUS=finishing what is under way")
+
+
+def status(text: str) -> None:
+    """What the proxy does now, in a line for people."""
+    _send(f"STATUS={text}")
+
+
+def alive() -> None:
+    """All is well; where a watchdog is set, this must come again and again."""
+    _send("WATCHDOG=1")
 
 
 def _send(state: str) -> None:

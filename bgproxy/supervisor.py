@@ -19,6 +19,7 @@ import structlog
 import uvloop
 
 from bgproxy import event_log, notify
+from bgproxy.activation import Activation
 from bgproxy.config.load import load_config
 from bgproxy.config.settings import Address, Listener, Settings
 from bgproxy.config.tls_files import Copies
@@ -34,6 +35,7 @@ from bgproxy.protocol.head import SCANNER
 from bgproxy.state.entrance import EntranceRoute
 from bgproxy.state.journal import Journal
 from bgproxy.state.ledger import Ledger
+from bgproxy.watchdog import Watchdog, standing, watchdog_interval
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
@@ -89,7 +91,8 @@ class _Supervisor:
             places = [(each, at) for each in settings.listeners for at in resolved(each.address)]
             self._listen = tuple(listener for listener, _ in places)
             addresses = tuple(address for _, address in places)
-            listeners = open_listeners(addresses, proxy.workers, proxy.backlog)
+            passed = Activation.take(os.environ)
+            listeners = open_listeners(addresses, proxy.workers, proxy.backlog, passed)
             try:
                 await self._serve_with(journal, Ledger.create(proxy.workers), listeners)
             finally:
@@ -106,6 +109,7 @@ class _Supervisor:
         event_log.name_generations(lambda service: _generation(fleet, service))
         metrics = Metrics(block, lambda: fleet.table, has_scanner=SCANNER == "compiled")
         admin = AdminServer(settings.admin, coordinator, self._events, metrics)
+        watchdog = Watchdog(fleet, self._events, watchdog_interval(os.environ))
         try:
             await fleet.start(await coordinator.restore())
             await coordinator.start()
@@ -119,12 +123,15 @@ class _Supervisor:
             )
             _warn(settings)
             self._take_stock_of_files(settings, metrics)
-            notify.ready()
+            notify.ready(standing(fleet))
+            watchdog.start()
             await self._until_told_to_stop(coordinator, fleet, metrics)
+            watchdog.is_stopping = True
             notify.stopping()
             coordinator.begin_stop()
             await self._stop_traffic(fleet)
         finally:
+            watchdog.stop()
             await admin.stop()
             await coordinator.stop()
             await fleet.stop(0.0, 0.0)
@@ -142,7 +149,7 @@ class _Supervisor:
                 continue
             notify.reloading()
             await self._reload(coordinator, fleet, metrics)
-            notify.ready()
+            notify.ready(standing(fleet))
         log.info("stopping", signal=number.name)
 
     async def _reload(self, coordinator: Coordinator, fleet: Fleet, metrics: Metrics) -> None:
