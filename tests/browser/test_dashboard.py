@@ -211,9 +211,9 @@ def test_a_lock_is_shown_and_said_before_a_switch(admin: Admin, page: Page) -> N
     admin.operations.locked = {"reason": "audit week", "by": "eve", "since": AT, "until": None}
     page.goto(admin.url)
     _text(page, ".notes", "Locked by eve")
-    _text(page, ".notes", "until somebody unlocks it: audit week")
+    _text(page, ".notes", "until somebody unlocks it: “audit week”")
     page.get_by_role("button", name="Switch to ▲ green").click()
-    _text(page, "#confirm", "default is locked by eve: audit week The switch will be refused.")
+    _text(page, "#confirm", "default is locked by eve: “audit week” The switch will be refused.")
 
 
 def test_events_appear_as_they_happen(admin: Admin, page: Page) -> None:

@@ -76,7 +76,7 @@ export async function switchOver(view) {
       `Then every new request goes to ${to}. What is in flight on ${from} now (${count(service.environments[from].in_flight)}) ends there.`,
       `Keep ${from} running: while ${to} bakes, a rise in errors takes the switch back by itself.`,
       ...(target.locked_by ? [`${to} was taken back after deployment ${target.locked_by}: without another release name the switch is refused.`] : []),
-      ...(service.locked ? [`${service.name} is locked by ${service.locked.by}: ${service.locked.reason} The switch will be refused.`] : []),
+      ...(service.locked ? [`${service.name} is locked by ${service.locked.by}: “${service.locked.reason}” The switch will be refused.`] : []),
     ],
     go: `Switch to ${to}`,
     withReason: true,

@@ -17,7 +17,8 @@ export const OUTCOME = {
 export const PHASE_SIGN = { steady: "✓", verifying: "…", draining: "◐", baking: "◔", paused: "Ⅱ" };
 
 // What a service is busy with, in a few words and with the time that is left.
-export function phaseText({ phase, drain, bake, paused_until: pausedUntil }) {
+export function phaseText({ phase, deployment, drain, bake, paused_until: pausedUntil }) {
+  if (phase === "verifying" && deployment?.held) return "waits for an approval";
   if (phase === "draining" && drain) return `draining ${drain.environment}: ${count(drain.requests + drain.tunnels)} left`;
   if (phase === "baking" && bake) return `baking, ${span(bake.of_seconds - bake.seconds)} left`;
   if (phase === "paused" && pausedUntil) return `paused for ${left(pausedUntil)} more`;

@@ -14,12 +14,12 @@ export function warnings(service) {
   }
   if (maintenance) {
     const letIn = maintenance.allow.length ? maintenance.allow.join(", ") : "nobody";
-    lines.push(["loud", "✋", `In maintenance since ${time(maintenance.since)} by ${maintenance.by}: “${maintenance.message}” Let in: ${letIn}.`]);
+    lines.push(["loud", "!", `In maintenance since ${time(maintenance.since)} by ${maintenance.by}: “${maintenance.message}” Let in: ${letIn}.`]);
   }
   if (pausedUntil) lines.push(["loud", "Ⅱ", `Paused: new requests are held for at most ${left(pausedUntil)} more.`]);
   if (locked) {
     const until = locked.until ? `until ${time(locked.until)}` : "until somebody unlocks it";
-    lines.push(["loud", "⚿", `Locked by ${locked.by} since ${time(locked.since)}, ${until}: ${locked.reason} Switches are refused, rollbacks are not.`]);
+    lines.push(["loud", "!", `Locked by ${locked.by} since ${time(locked.since)}, ${until}: “${locked.reason}” Switches are refused, rollbacks are not.`]);
   }
   if (!lines.length) return null;
   return h("ul", { class: "notes" }, lines.map(([level, sign, text]) => h("li", { class: level }, h("span", { "aria-hidden": "true" }, sign), " ", text)));
@@ -60,7 +60,7 @@ export function underWay({ deployment: one, drain, bake }) {
 
 function heldLine({ actor, held }) {
   const end = held.on_timeout === "proceed" ? "then it goes on by itself" : "then it is cancelled";
-  return h("p", { class: "loud" }, `✋ Verified, and waits for the approval of somebody other than ${actor}: ${left(held.until)} more, ${end}. Traffic has not moved yet.`);
+  return h("p", { class: "loud" }, `! Verified, and waits for the approval of somebody other than ${actor}: ${left(held.until)} more, ${end}. Traffic has not moved yet.`);
 }
 
 function drainLine({ environment, requests, tunnels, seconds, timeout, tunnel_timeout: tunnelTimeout }) {
