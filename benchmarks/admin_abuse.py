@@ -32,9 +32,6 @@ FLOODERS = 2
 FLOOD_CONNECTIONS = 100
 """Of each flooder, each with one request at a time."""
 
-IMPATIENT = 10
-"""Of those, how many hang up without waiting for the answer, and come back at once."""
-
 _WRONG = (
     b"GET /v1/services HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer it-is-not-this\r\n\r\n"
 )
@@ -138,7 +135,7 @@ def _until_healthy(port: int) -> None:
 
 
 @contextlib.contextmanager
-def _abuse(port: int) -> Iterator[None]:
+def _abuse(port: int, impatient: int) -> Iterator[None]:
     """Everything at once, until the end of the block."""
     with contextlib.ExitStack() as stack:
         for _ in range(SUBSCRIBERS):
@@ -152,7 +149,7 @@ def _abuse(port: int) -> Iterator[None]:
         for _ in range(IDLE):
             stack.enter_context(socket.create_connection(("127.0.0.1", port)))
         context = multiprocessing.get_context("spawn")
-        flooders = [context.Process(target=_flood, args=(port,)) for _ in range(FLOODERS)]
+        flooders = [context.Process(target=_flood, args=(port, impatient)) for _ in range(FLOODERS)]
         for flooder in flooders:
             flooder.start()
         time.sleep(2)
@@ -164,10 +161,10 @@ def _abuse(port: int) -> Iterator[None]:
                 flooder.join()
 
 
-def _flood(port: int) -> None:
-    """Present wrong tokens from many threads: most wait for the answer, some hang up at once."""
+def _flood(port: int, impatient: int) -> None:
+    """Present wrong tokens from many threads: they wait for the answer, or hang up at once."""
     for number in range(FLOOD_CONNECTIONS):
-        presenting = _hang_up if number < IMPATIENT else _wait_for_answers
+        presenting = _hang_up if number < impatient else _wait_for_answers
         threading.Thread(target=presenting, args=(port,), daemon=True).start()
     threading.Event().wait()
 
@@ -221,10 +218,17 @@ def main() -> None:
     """Measure in peace, then under abuse, and print both."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--switches", type=int, default=60, help="in peace, and again under abuse")
+    parser.add_argument(
+        "--impatient",
+        type=int,
+        default=0,
+        help=f"of each flooder's {FLOOD_CONNECTIONS} connections, how many hang up at once and "
+        "come back: they take the cores from the proxy, and fill TCP's queue",
+    )
     arguments = parser.parse_args()
     with _proxy() as (port, pid):
         peace = _measure(port, pid, arguments.switches, "in peace")
-        with _abuse(port):
+        with _abuse(port, arguments.impatient):
             abused = _measure(port, pid, arguments.switches, "abused")
     delay = abused[-1] - peace[len(peace) // 2]
     print(f"the slowest switch under abuse took {delay:.0f} ms more than the usual one in peace")

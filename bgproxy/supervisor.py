@@ -125,7 +125,7 @@ class _Supervisor:
             self._take_stock_of_files(settings, metrics)
             notify.ready(standing(fleet))
             watchdog.start()
-            await self._until_told_to_stop(coordinator, fleet, metrics)
+            await self._until_told_to_stop(coordinator, fleet, metrics, admin)
             watchdog.is_stopping = True
             notify.stopping()
             coordinator.begin_stop()
@@ -140,7 +140,7 @@ class _Supervisor:
         log.info("stopped")
 
     async def _until_told_to_stop(
-        self, coordinator: Coordinator, fleet: Fleet, metrics: Metrics
+        self, coordinator: Coordinator, fleet: Fleet, metrics: Metrics, admin: AdminServer
     ) -> None:
         while (number := await self._signals.get()) in (signal.SIGHUP, signal.SIGUSR1):
             if number is signal.SIGUSR1:
@@ -148,11 +148,13 @@ class _Supervisor:
                 log.info("access log is opened anew")
                 continue
             notify.reloading()
-            await self._reload(coordinator, fleet, metrics)
+            await self._reload(coordinator, fleet, metrics, admin)
             notify.ready(standing(fleet))
         log.info("stopping", signal=number.name)
 
-    async def _reload(self, coordinator: Coordinator, fleet: Fleet, metrics: Metrics) -> None:
+    async def _reload(
+        self, coordinator: Coordinator, fleet: Fleet, metrics: Metrics, admin: AdminServer
+    ) -> None:
         """Take the file's new content over, or keep the old one with a clear word."""
         try:
             settings = load_config(self._config_path, os.environ)
@@ -166,7 +168,6 @@ class _Supervisor:
             ("preview.listen", _previews(self._listen), _previews(settings.listeners)),
             ("proxy.workers", self._settings.proxy.workers, settings.proxy.workers),
             ("proxy.backlog", self._settings.proxy.backlog, settings.proxy.backlog),
-            ("admin", self._settings.admin, settings.admin),
             ("state", self._settings.state, settings.state),
         ):
             if old != new:
@@ -180,6 +181,8 @@ class _Supervisor:
         self._settings = settings
         metrics.reloads.succeeded()
         await self._renew_entrances(fleet, settings)
+        for key in admin.take(settings.admin):
+            log.warning("change needs a restart", key=key)
         self._take_stock_of_files(settings, metrics)
         _warn(settings)
         log.info("configuration read again", file=str(self._config_path))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import faulthandler
+import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +17,19 @@ if TYPE_CHECKING:
 
 TEARDOWN_TIMEOUT = 60.0
 """Seconds that what follows a test may take."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _runtime_directory() -> Iterator[None]:
+    """Admin sockets of the proxies that tests start, in a place of their own."""
+    with tempfile.TemporaryDirectory(prefix="bgproxy-run-") as folder:
+        before = os.environ.get("XDG_RUNTIME_DIR")
+        os.environ["XDG_RUNTIME_DIR"] = folder
+        yield
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
 
 
 def pytest_asyncio_loop_factories(

@@ -26,15 +26,20 @@ class AdminClient:
         admin: ``http://host:port``, ``https://host:port`` or ``unix:/path``.
         token: sent as a bearer token; empty sends none.
         timeout: seconds for a call that does not wait for a deployment.
+        ca: PEM file of the authorities that an ``https`` address is trusted by; the system's
+            without one.
 
     Raises:
         ValueError: for an address of another form.
     """
 
-    def __init__(self, admin: str = DEFAULT_ADMIN, *, token: str = "", timeout: float = 10) -> None:
+    def __init__(
+        self, admin: str = DEFAULT_ADMIN, *, token: str = "", timeout: float = 10, ca: str = ""
+    ) -> None:
         self._admin = admin
         self._token = token
         self._timeout = timeout
+        self._ca = ca
         self._address = Address.parse(admin)
 
     # -- reads ------------------------------------------------------------------------------------
@@ -87,7 +92,7 @@ class AdminClient:
         headers = {"Accept": "text/event-stream"}
         if after is not None:
             headers["Last-Event-ID"] = str(after)
-        connection = self._address.connect(silence)
+        connection = self._connect(silence)
         try:
             response = self._send(connection, "GET", "/v1/events", None, headers)
             if response.status != 200:
@@ -256,7 +261,7 @@ class AdminClient:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = -1,
     ) -> dict[str, Any]:
-        connection = self._address.connect(self._timeout if timeout == -1 else timeout)
+        connection = self._connect(self._timeout if timeout == -1 else timeout)
         try:
             response = self._send(connection, method, path, body, headers or {})
             raw = response.read()
@@ -271,6 +276,12 @@ class AdminClient:
         except ValueError:
             raise UnreachableError(f"{self._admin} does not answer as a bgproxy does") from None
         return cast(dict[str, Any], answer)
+
+    def _connect(self, timeout: float | None) -> http.client.HTTPConnection:
+        try:
+            return self._address.connect(timeout, self._ca)
+        except OSError as error:
+            raise UnreachableError(f"{self._ca}: no authorities can be read from it") from error
 
     def _send(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -69,12 +70,23 @@ class Address:
         default = 80 if parts.scheme == "http" else 443
         return cls(parts.scheme, parts.hostname, parts.port or default, "")
 
-    def connect(self, timeout: float | None) -> http.client.HTTPConnection:
-        """A connection to it, which opens with the first request; None waits for ever."""
+    def connect(self, timeout: float | None, ca: str = "") -> http.client.HTTPConnection:
+        """A connection to it, which opens with the first request.
+
+        Args:
+            timeout: seconds; None waits for ever.
+            ca: PEM file of the authorities that may have signed its certificate; the system's
+                without one.
+
+        Raises:
+            OSError: the file cannot be read, or is none.
+        """
         if self.scheme == "unix":
             return _UnixConnection(self.path, timeout)
-        kind = http.client.HTTPSConnection if self.scheme == "https" else http.client.HTTPConnection
-        return kind(self.host, self.port, timeout=timeout)
+        if self.scheme == "http":
+            return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        context = ssl.create_default_context(cafile=ca or None)
+        return http.client.HTTPSConnection(self.host, self.port, timeout=timeout, context=context)
 
 
 class _UnixConnection(http.client.HTTPConnection):

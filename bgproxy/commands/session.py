@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from bgproxy.client import DEFAULT_ADMIN, AdminClient, ProblemError, ServiceDocument
+from bgproxy.local_socket import find_socket
 
 _Command = Callable[..., Any]
 
@@ -51,21 +55,29 @@ class Session:
 
 
 def shared_options(*, with_environment: bool) -> Callable[[_Command], _Command]:
-    """``--admin``, ``--token``, ``--service`` and ``--json``, before or after the subcommand.
+    """``--admin`` and the other options that all share, before or after the subcommand.
 
     Args:
-        with_environment: read BGPROXY_ADMIN and BGPROXY_TOKEN too. Only the group does: a flag
-            given to the group must not lose against a variable read by the subcommand.
+        with_environment: read BGPROXY_ADMIN, BGPROXY_CA and BGPROXY_TOKEN too. Only the group
+            does: a flag given to the group must not lose against a variable read by the subcommand.
     """
     admin_variable = "BGPROXY_ADMIN" if with_environment else None
+    ca_variable = "BGPROXY_CA" if with_environment else None
     token_variable = "BGPROXY_TOKEN" if with_environment else None
     options = (
         click.option(
             "--admin",
             metavar="URL",
             envvar=admin_variable,
-            help=f"Where the admin API is: http://host:port or unix:/path (or BGPROXY_ADMIN; "
-            f"{DEFAULT_ADMIN} if neither is given).",
+            help="Where the admin API is: http://host:port, https://host:port or unix:/path (or "
+            "BGPROXY_ADMIN; if neither is given the socket of the proxy on this machine, else "
+            f"{DEFAULT_ADMIN}).",
+        ),
+        click.option(
+            "--ca",
+            metavar="FILE",
+            envvar=ca_variable,
+            help="PEM file of the authorities to trust an https address by (or BGPROXY_CA).",
         ),
         click.option(
             "--token", envvar=token_variable, help="Bearer token (better in BGPROXY_TOKEN)."
@@ -84,6 +96,16 @@ def shared_options(*, with_environment: bool) -> Callable[[_Command], _Command]:
     return decorate
 
 
+def _usual_admin() -> str:
+    """The socket of the proxy on this machine, where this user may open it; else its port."""
+    path = find_socket(urlsplit(DEFAULT_ADMIN).port or 0)
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        if path:
+            probe.connect(path)  # one that a killed proxy left behind is no answer
+            return f"unix:{path}"
+    return DEFAULT_ADMIN
+
+
 def client_command(function: _Command) -> _Command:
     """Give a command the shared options and, as its first argument, the `Session` they make."""
 
@@ -95,18 +117,23 @@ def client_command(function: _Command) -> _Command:
         /,
         *args: Any,
         admin: str | None,
+        ca: str | None,
         token: str | None,
         service: str | None,
         is_json: bool | None,
         **kwargs: Any,
     ) -> Any:
-        own = {"admin": admin, "token": token, "service": service, "is_json": is_json}
+        own = {"admin": admin, "ca": ca, "token": token, "service": service, "is_json": is_json}
         of_group = context.obj or {}
         given: dict[str, Any] = {
             key: of_group.get(key) if value is None else value for key, value in own.items()
         }
         try:
-            client = AdminClient(given["admin"] or DEFAULT_ADMIN, token=given["token"] or "")
+            client = AdminClient(
+                given["admin"] or _usual_admin(),
+                token=given["token"] or "",
+                ca=given["ca"] or "",
+            )
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--admin") from None
         session = Session(client, given["service"] or "", bool(given["is_json"]))

@@ -12,9 +12,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bgproxy.config.settings import Role, Token
+from bgproxy.config.settings import AdminSettings, Role, Token
 
 _HASHED = "sha256:"
+_FIRST_DELAY = 0.25
+_LONGEST_DELAY = 4.0
 _RANK = {Role.READ: 0, Role.ROLLBACK: 1, Role.SWITCH: 2, Role.ADMIN: 3}
 
 
@@ -31,7 +33,7 @@ class Principal:
 
 
 LOCAL = Principal("local", Role.ADMIN)
-"""Who asks where no tokens are set (loopback only), or over the unix socket."""
+"""Who asks over loopback where no tokens are set."""
 
 
 class Authenticator:
@@ -92,6 +94,12 @@ class FailureLimit:
         ends = began + self._period
         return ends - now if failures >= self._most and ends > now else 0.0
 
+    def delay(self, address: str) -> float:
+        """Seconds to wait before the next refusal, twice as many for each further `most`."""
+        _, failures = self._seen.get(address, (0.0, 0))
+        doublings = min(failures // self._most - 1, 10)
+        return min(_LONGEST_DELAY, _FIRST_DELAY * 2.0**doublings)
+
     def count(self, address: str, now: float) -> bool:
         """Record a wrong token; True when this one used up what the address had."""
         began, failures = self._seen.pop(address, (now, 0))
@@ -101,3 +109,24 @@ class FailureLimit:
         if len(self._seen) > self._addresses:
             self._seen.popitem(last=False)
         return failures + 1 == self._most
+
+
+class Access:
+    """Who is let in, as the configuration last said; changes hold from the next request on.
+
+    Attributes:
+        authenticator: knows the tokens.
+        hosts: names by which the listeners may be addressed, lower case.
+        limit: counts wrong tokens, also over changes of the configuration.
+    """
+
+    __slots__ = ("authenticator", "hosts", "limit")
+
+    def __init__(self, settings: AdminSettings) -> None:
+        self.limit = FailureLimit()
+        self.take(settings)
+
+    def take(self, settings: AdminSettings) -> None:
+        """Let in whom these settings say."""
+        self.authenticator = Authenticator(settings.tokens)
+        self.hosts = frozenset(name.lower().rstrip(".") for name in settings.allowed_hosts)

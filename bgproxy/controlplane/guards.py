@@ -11,11 +11,10 @@ no token.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import structlog
@@ -23,17 +22,18 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from bgproxy.config.settings import Role
-from bgproxy.controlplane.auth import LOCAL, Authenticator, FailureLimit, Principal
+from bgproxy.controlplane.auth import LOCAL, Access, Principal
+from bgproxy.controlplane.peers import Peer, peer_of, user_name
 from bgproxy.controlplane.problems import problem_response
 from bgproxy.errors import Refused, StateError
+from bgproxy.state.origin import ORIGIN
 
 PRINCIPAL = web.RequestKey("principal", Principal)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-DELAY = 1.0
-"""Seconds after which a wrong token is answered once an address had too many."""
+_CLOSING = (401, 429)
+"""Whoever guesses tokens begins with a new connection each time, where `Door` can tell."""
 
-_MOST_WAITING = 64
 _LOOPBACK_NAMES = frozenset({"localhost"})
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -62,7 +62,10 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     try:
         return await handler(request)
     except Refused as refusal:
-        return problem_response(refusal, _extra_headers(refusal))
+        response = problem_response(refusal, extra_headers(refusal))
+        if refusal.status in _CLOSING:
+            response.force_close()
+        return response
     except StateError as error:
         return problem_response(Refused(503, "state-unwritable", str(error)))
     except web.HTTPNotFound:
@@ -82,7 +85,8 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return problem_response(Refused(500, "internal", detail))
 
 
-def _extra_headers(refusal: Refused) -> dict[str, str]:
+def extra_headers(refusal: Refused) -> dict[str, str]:
+    """The fields that belong to a refusal's status."""
     if refusal.status == 401:
         return {"WWW-Authenticate": 'Bearer realm="bgproxy"'}
     if refusal.status in (429, 503):
@@ -90,17 +94,17 @@ def _extra_headers(refusal: Refused) -> dict[str, str]:
     return {}
 
 
-def check_host(allowed: Iterable[str]) -> Middleware:
-    """Serve only loopback names, the address a connection came to, and `allowed` names.
+def check_host(access: Access) -> Middleware:
+    """Serve only loopback names, the address a connection came to, and configured names.
 
     A page that resolves its own name to this listener (DNS rebinding) sends that name as Host.
     """
-    names = _LOOPBACK_NAMES | {name.lower().rstrip(".") for name in allowed}
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         host = _host_name(request.host)
-        if host not in names and not _is_own_address(host, request):
+        is_known = host in _LOOPBACK_NAMES or host in access.hosts
+        if not is_known and not _is_own_address(host, request):
             raise Refused(
                 421,
                 "host-not-allowed",
@@ -145,26 +149,17 @@ async def check_site(request: web.Request, handler: Handler) -> web.StreamRespon
 class TokenCheck:
     """Finds out who asks and holds that against the role that the route's handler needs.
 
-    Wrong tokens are counted by address. An address that had too many is turned away unheard, but
-    never a loopback one: there all users of the machine share it, and a rollback must get through.
-    Its wrong tokens are answered late instead, so that a flood of them costs little.
+    Over a unix socket it is the user who opened it, unless a token says more. Wrong tokens are
+    counted by address; `Door` sees to those of an address that had too many.
 
     Args:
-        authenticator: knows the tokens.
-        limit: counts the wrong ones.
+        access: knows the tokens, and counts the wrong ones.
         roles: what each handler needs; handlers that are not in it are open to all.
     """
 
-    def __init__(
-        self,
-        authenticator: Authenticator,
-        limit: FailureLimit,
-        roles: Mapping[Handler, Role | None],
-    ) -> None:
-        self._authenticator = authenticator
-        self._limit = limit
+    def __init__(self, access: Access, roles: Mapping[Handler, Role | None]) -> None:
+        self._access = access
         self._roles = roles
-        self._waiting = 0
 
     def middleware(self) -> Middleware:
         """The check as aiohttp takes it."""
@@ -173,62 +168,60 @@ class TokenCheck:
         async def check_token(request: web.Request, handler: Handler) -> web.StreamResponse:
             needed = self._roles.get(request.match_info.handler)
             if needed is not None:
-                request[PRINCIPAL] = await self._authorize(request, needed)
+                if request.transport is None:
+                    raise ConnectionResetError  # nobody is there any more
+                peer = peer_of(request.transport)
+                principal = await self._authenticate(request, peer)
+                demand(principal, needed)
+                ORIGIN.set(str(peer))
+                request[PRINCIPAL] = principal
             return await handler(request)
 
         return check_token
 
-    async def _authorize(self, request: web.Request, needed: Role) -> Principal:
-        if self._authenticator.is_open or _is_unix(request):
-            return LOCAL
-        principal = await self._authenticate(request)
-        if not principal.may(needed):
-            raise Refused(
-                403,
-                "forbidden",
-                f"This takes the role {needed.value}; {principal.name} has {principal.role.value}.",
-                {"needed": needed.value, "role": principal.role.value},
-            )
-        return principal
-
-    async def _authenticate(self, request: web.Request) -> Principal:
-        address = request.remote or ""
-        now = time.monotonic()
-        wait = self._limit.retry_after(address, now)
-        if wait and not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
-            raise _too_many(address, wait)
+    async def _authenticate(self, request: web.Request, peer: Peer) -> Principal:
+        access = self._access
         field = request.headers.get("Authorization")
+        if peer.is_local_user and (field is None or access.authenticator.is_open):
+            return Principal(await user_name(peer.user), Role.ADMIN)
+        if access.authenticator.is_open:
+            return LOCAL
         if field is None:
             raise Refused(401, "unauthorized", "Send Authorization: Bearer TOKEN.")
-        principal = self._authenticator.principal(field)
+        principal = access.authenticator.principal(field)
         if principal is not None:
             return principal
-        if self._limit.count(address, now):
-            _log.warning("admin_tokens_refused", address=address)
-        if wait:
-            await self._delay()
-            raise _too_many(address, wait)
+        now = time.monotonic()
+        if access.limit.count(peer.limit_key, now):
+            _log.warning("admin_tokens_refused", address=peer.limit_key)
+        if wait := access.limit.retry_after(peer.limit_key, now):
+            raise too_many(peer.limit_key, wait)
         raise Refused(401, "unauthorized", "The token is not one of this proxy's.")
 
-    async def _delay(self) -> None:
-        """Let a guesser wait, but never so many that they hold all connections."""
-        if self._waiting >= _MOST_WAITING:
-            return
-        self._waiting += 1
-        try:
-            await asyncio.sleep(DELAY)
-        finally:
-            self._waiting -= 1
+
+def demand(principal: Principal, needed: Role, what: str = "This") -> None:
+    """Let a principal go on only if its role reaches that far.
+
+    Args:
+        what: it is that takes the role, to begin a sentence with.
+
+    Raises:
+        Refused: 403.
+    """
+    if not principal.may(needed):
+        raise Refused(
+            403,
+            "forbidden",
+            f"{what} takes the role {needed.value}; {principal.name} has {principal.role.value}.",
+            {"needed": needed.value, "role": principal.role.value},
+        )
 
 
-def _too_many(address: str, wait: float) -> Refused:
+def too_many(address: str, wait: float) -> Refused:
+    """The refusal of a wrong token after too many."""
     return Refused(
         429,
         "too-many-failures",
         f"Too many wrong tokens came from {address}; wait {math.ceil(wait)} s.",
         {"retry_after": math.ceil(wait)},
     )
-
-
-def _is_unix(request: web.Request) -> bool:
-    return isinstance(request.get_extra_info("sockname"), str)

@@ -45,23 +45,37 @@ class Changes:
             The document, and whether it is that of an earlier request.
 
         Raises:
-            Refused: 422 for a reused key; or what `operation` raised, now or the first time.
+            Refused: 422 for a reused key; 503 when the proxy stops before the operation has ended;
+                or what `operation` raised, now or the first time.
         """
         if key is None:
-            return await asyncio.shield(self._start(operation)), False
+            return await self._result(self._start(operation)), False
         entry = self._entries.get((actor, key))
         if entry is None:
             entry = _Entry(fingerprint, self._start(operation))
             self._entries[actor, key] = entry
             self._forget()
-            return await asyncio.shield(entry.task), False
+            return await self._result(entry.task), False
         if entry.fingerprint != fingerprint:
             raise Refused(
                 422,
                 "idempotency-key-reused",
                 f"The key {key!r} was sent with another request before; use a new one.",
             )
-        return await asyncio.shield(entry.task), True
+        return await self._result(entry.task), True
+
+    async def _result(self, task: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
+        """What a change gave; whoever waits for it at the end of the proxy is told so."""
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise  # the one who asked has gone
+        raise Refused(
+            503,
+            "stopping",
+            "The proxy stops. What was begun is in its state and goes on when it starts again.",
+        )
 
     def _start(self, operation: Operation) -> asyncio.Task[dict[str, Any]]:
         async def run() -> dict[str, Any]:
@@ -85,7 +99,7 @@ class Changes:
             del self._entries[where]
 
     async def stop(self) -> None:
-        """End what is under way; deployments go on in the journal."""
+        """End what is under way, and tell whoever waits; deployments go on in the journal."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

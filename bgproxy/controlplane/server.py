@@ -3,44 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
-import socket
 from collections.abc import Sequence
-from pathlib import Path
-from typing import cast
 
+import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from bgproxy.config.settings import Address, AdminSettings
+from bgproxy.config.settings import AUTO_SOCKET, Address, AdminSettings
 from bgproxy.controlplane import guards
+from bgproxy.controlplane.acceptor import Acceptor
+from bgproxy.controlplane.admin_tls import admin_context, renew
 from bgproxy.controlplane.api import Api, Route
-from bgproxy.controlplane.auth import Authenticator, FailureLimit
+from bgproxy.controlplane.auth import Access
 from bgproxy.controlplane.dashboard import Dashboard
+from bgproxy.controlplane.door import Door
 from bgproxy.controlplane.events import EventHub
 from bgproxy.controlplane.idempotency import Changes
+from bgproxy.controlplane.listening import (
+    SocketFile,
+    open_tcp,
+    open_unix,
+    shown,
+    usual_socket_path,
+)
 from bgproxy.controlplane.metrics import Metrics
 from bgproxy.controlplane.operations import Operations
 from bgproxy.controlplane.requests import MAX_BODY_BYTES
 from bgproxy.controlplane.sse import EventStreams
 from bgproxy.controlplane.timeline import Timeline
 
-MAX_CONNECTIONS = 1024
-
 IDLE_TIMEOUT = 15.0
 """Seconds in which a head must be complete, from the connection's start or the last answer."""
 
 _STOP_TIMEOUT = 1.0
-_BACKLOG = 512
+
+_log = structlog.get_logger("bgproxy.admin")
 
 
 class AdminServer:
     """Serves the admin API and the dashboard until stopped.
 
     Args:
-        settings: listeners, tokens, names; a reload makes a new server or keeps this one.
+        settings: listeners, tokens, names.
         operations: the coordinator.
         events: the hub behind ``/v1/events``.
         metrics: what ``/metrics`` shows.
@@ -54,6 +59,8 @@ class AdminServer:
         metrics: Metrics,
     ) -> None:
         self._settings = settings
+        self._access = Access(settings)
+        self._tls = admin_context(settings.tls) if settings.tls else None
         self._streams = EventStreams(events)
         self._changes = Changes()
         self._timeline = Timeline(metrics.ledger, metrics.table)
@@ -64,20 +71,21 @@ class AdminServer:
         self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
         self._runner = web.AppRunner(
-            _application(settings, self.routes),
+            _application(self._access, self.routes),
             access_log=None,
             logger=_wire_log(),
             keepalive_timeout=IDLE_TIMEOUT,
             shutdown_timeout=_STOP_TIMEOUT,
         )
-        self._servers: list[asyncio.Server] = []
-        self._unix_paths: list[str] = []
+        self._door = Door(self._access, self._serve, self._count)
+        self._acceptors: list[Acceptor] = []
+        self._files: list[SocketFile] = []
 
     async def start(self) -> list[str]:
         """Open every listener.
 
         Returns:
-            What was bound, as ``http://address:port`` or ``unix:/path``.
+            What was bound, as ``http://address:port``, ``https://address:port`` or ``unix:/path``.
 
         Raises:
             OSError: when an address cannot be had.
@@ -88,23 +96,70 @@ class AdminServer:
             loop.create_task(self._timeline.run()),
             loop.create_task(self._metrics.deployments.follow(self._events)),
         ]
-        bound = []
-        for address in self._settings.listen:
-            sock = _open(address)
-            server = await loop.create_server(self._protocol, sock=sock, backlog=_BACKLOG)
-            self._servers.append(server)
-            bound.append(_show(sock))
-            if address.path:
-                self._unix_paths.append(address.path)
+        bound = [self._listen(address) for address in self._settings.listen]
+        bound += self._listen_for_this_machine()
         return bound
 
-    def _protocol(self) -> asyncio.Protocol:
-        """What a new connection talks to: aiohttp's handler, or a refusal of one too many."""
+    def _listen(self, address: Address) -> str:
+        if address.path:
+            return self._listen_at(address.path, "admin.listen")
+        sock = open_tcp(address)
+        self._acceptors.append(Acceptor(sock, self._door, self._tls))
+        return shown(sock, is_tls=self._tls is not None)
+
+    def _listen_at(self, path: str, what: str) -> str:
+        sock = open_unix(path, what)
+        self._files.append(SocketFile.of(path))
+        self._acceptors.append(Acceptor(sock, self._door))
+        return shown(sock)
+
+    def _listen_for_this_machine(self) -> list[str]:
+        """The socket for commands beside this proxy: where they look for it, or where it was put.
+
+        A place that was named must be had. The usual one is a convenience: a proxy does not fail
+        to start for want of it.
+        """
+        wanted = self._settings.socket
+        if wanted != AUTO_SOCKET:
+            return [self._listen_at(wanted, "admin.socket")] if wanted else []
+        ports = [port for acceptor in self._acceptors if (port := acceptor.port)]
+        if not ports:
+            return []
+        try:
+            return [self._listen_at(usual_socket_path(ports[0]), "admin.socket")]
+        except OSError as error:
+            _log.warning("no_admin_socket", error=error.strerror or str(error))
+            return []
+
+    def take(self, settings: AdminSettings) -> list[str]:
+        """Go on with other tokens, names and certificates; what listens stays until a restart.
+
+        Returns:
+            The keys whose change needs one.
+        """
+        old, self._settings = self._settings, settings
+        self._access.take(settings)
+        if self._tls is not None and settings.tls is not None:
+            renew(self._tls, settings.tls)
+        if old.tokens != settings.tokens:
+            self._streams.stop()  # whoever still may comes back
+        needs = {
+            "admin.listen": old.listen != settings.listen,
+            "admin.socket": old.socket != settings.socket,
+            "admin.tls": (old.tls is None) != (settings.tls is None),
+        }
+        return [key for key, has_changed in needs.items() if has_changed]
+
+    def _serve(self) -> asyncio.Protocol:
+        """What a connection talks to once it has said something."""
         server = self._runner.server
         assert server is not None  # between setup and cleanup it is there
-        if len(server.connections) >= MAX_CONNECTIONS:
-            return _Refuser()
         return server()
+
+    def _count(self) -> int:
+        """How many connections are served."""
+        server = self._runner.server
+        return 0 if server is None else len(server.connections)
 
     @property
     def subscribers(self) -> int:
@@ -113,9 +168,11 @@ class AdminServer:
 
     async def stop(self) -> None:
         """Stop listening, end event streams and waits, and close what is left."""
-        for server in self._servers:
-            server.close()
-        _remove(self._unix_paths)
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for file in self._files:
+            file.remove()
+        self._door.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -141,30 +198,14 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return not (is_garbage and str(record.msg).startswith("Error handling request"))
 
 
-class _Refuser(asyncio.Protocol):
-    """Tells a connection over the bound that it is one too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        stream = cast(asyncio.Transport, transport)
-        stream.write(
-            b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n"
-            b"Retry-After: 1\r\n\r\n"
-        )
-        stream.close()
-
-
-def _application(settings: AdminSettings, routes: Sequence[Route]) -> web.Application:
+def _application(access: Access, routes: Sequence[Route]) -> web.Application:
     app = web.Application(
         client_max_size=MAX_BODY_BYTES,
         middlewares=(
             guards.answer_problems,
-            guards.check_host(settings.allowed_hosts),
+            guards.check_host(access),
             guards.check_site,
-            guards.TokenCheck(
-                Authenticator(settings.tokens),
-                FailureLimit(),
-                {route.handler: route.role for route in routes},
-            ).middleware(),
+            guards.TokenCheck(access, {route.handler: route.role for route in routes}).middleware(),
         ),
     )
     app.on_response_prepare.append(guards.add_headers)
@@ -173,64 +214,3 @@ def _application(settings: AdminSettings, routes: Sequence[Route]) -> web.Applic
         if route.method == "GET" and not route.is_stream:
             app.router.add_route("HEAD", route.path, route.handler)
     return app
-
-
-def _open(address: Address) -> socket.socket:
-    """A listening socket, not yet listening; a unix socket is its owner's alone (mode 0600)."""
-    if address.path:
-        return _open_unix(address.path)
-    sock = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if sock.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((address.host, address.port))
-    except OSError as error:
-        sock.close()
-        raise OSError(error.errno, f"admin.listen {address}: {error.strerror}") from error
-    return sock
-
-
-def _open_unix(path: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        _remove_stale(path)
-        mask = os.umask(0o177)  # from the first moment, not by a chmod after it
-        try:
-            sock.bind(path)
-        finally:
-            os.umask(mask)
-    except OSError as error:
-        sock.close()
-        raise OSError(error.errno, f"admin.listen unix:{path}: {error.strerror}") from error
-    return sock
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody serves any more, as a killed proxy leaves it.
-
-    Raises:
-        OSError: when somebody does.
-    """
-    if not Path(path).is_socket():
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            Path(path).unlink(missing_ok=True)
-            return
-    raise OSError(errno.EADDRINUSE, "another process serves it")
-
-
-def _remove(paths: list[str]) -> None:
-    for path in paths:
-        Path(path).unlink(missing_ok=True)
-
-
-def _show(sock: socket.socket) -> str:
-    name = sock.getsockname()
-    if isinstance(name, str):
-        return f"unix:{name}"
-    host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    return f"http://{host}:{name[1]}"

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bgproxy.controlplane import server as server_module
+from bgproxy.controlplane import door as door_module
 from bgproxy.controlplane.schemas import AuditDocument, DeploymentDocument, ServiceDocument
 from bgproxy.domain.model import Color
 from bgproxy.errors import Refused
@@ -435,9 +435,10 @@ async def test_connections_over_the_bound_are_refused(
     admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They hear why, at once."""
-    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 1)
-    _, first = await _connect(admin)
+    monkeypatch.setattr(door_module, "MAX_CONNECTIONS", 1)
+    served, first = await _connect(admin)
     first.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await served.readuntil(b"}")
     reader, second = await _connect(admin)
     assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
     first.close()
@@ -445,13 +446,13 @@ async def test_connections_over_the_bound_are_refused(
 
 
 async def test_stopping_ends_waits_and_streams(admin: Admin, http: aiohttp.ClientSession) -> None:
-    """A stop does not wait for a bake that somebody waits for, nor for event streams."""
+    """A stop does not wait for a bake, nor for event streams; whoever waits is told the state."""
     admin.operations.gate = asyncio.Event()
     waiting = asyncio.ensure_future(http.post(SWITCH, json={"wait": "finished"}))
     stream = await http.get("/v1/events")
     await admin.operations.called.wait()
     async with asyncio.timeout(10):
         await admin.server.stop()
-        with pytest.raises(aiohttp.ClientError):
-            await waiting
+        document = await _problem(await waiting, 503, "stopping")
         await stream.read()
+    assert (document["active"], document["generation"]) == ("blue", 1)

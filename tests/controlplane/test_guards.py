@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 from bgproxy.config.settings import Address, Role, Token
-from bgproxy.controlplane import guards
+from bgproxy.controlplane import auth
 from tests.admin_double import TOKENS, Admin, tokens
 
 BASE = "/v1/services/default"
@@ -24,6 +27,7 @@ NEEDED = {
     ("GET", f"{BASE}/history"): Role.READ,
     ("GET", f"{BASE}/deployments/1"): Role.READ,
     ("GET", f"{BASE}/audit"): Role.READ,
+    ("GET", "/v1/audit"): Role.READ,
     ("GET", f"{BASE}/diff"): Role.READ,
     ("GET", f"{BASE}/timeline"): Role.READ,
     ("GET", "/v1/events"): Role.READ,
@@ -33,7 +37,12 @@ NEEDED = {
     ("POST", f"{BASE}/plan"): Role.SWITCH,
     ("POST", f"{BASE}/pause"): Role.SWITCH,
     ("POST", f"{BASE}/resume"): Role.SWITCH,
-    ("POST", f"{BASE}/maintenance"): Role.SWITCH,
+    ("POST", f"{BASE}/maintenance"): Role.ADMIN,
+    ("POST", f"{BASE}/lock"): Role.SWITCH,
+    ("POST", f"{BASE}/unlock"): Role.SWITCH,
+    ("POST", f"{BASE}/approve"): Role.SWITCH,
+    ("POST", f"{BASE}/reject"): Role.SWITCH,
+    ("POST", "/v1/notifications/test"): Role.ADMIN,
     ("PUT", f"{BASE}/environments/green/backends"): Role.SWITCH,
 }
 LADDER = (Role.READ, Role.ROLLBACK, Role.SWITCH, Role.ADMIN)
@@ -97,6 +106,27 @@ async def test_what_holds_no_secret_is_open(http: aiohttp.ClientSession, path: s
         assert response.status == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", f"{BASE}/switch", {}),
+        ("POST", f"{BASE}/rollback", {}),
+        ("PUT", f"{BASE}/environments/green/backends", {"backends": ["http://10.0.0.1:80"]}),
+    ],
+)
+async def test_force_is_an_admins(
+    admin: Admin, http: aiohttp.ClientSession, method: str, path: str, body: dict[str, Any]
+) -> None:
+    """What refuses unless it is forced is there for a reason."""
+    for role in (Role.SWITCH, Role.ADMIN):
+        for force in (False, True):
+            asked = body | {"force": force}
+            async with http.request(method, path, json=asked, headers=_bearer(role)) as response:
+                is_forbidden = force and role is not Role.ADMIN
+                assert (response.status == 403) == is_forbidden, await response.text()
+    assert len(admin.operations.calls) == 3
+
+
 async def test_the_token_names_the_actor(admin: Admin, http: aiohttp.ClientSession) -> None:
     """The history shows who it was."""
     async with http.post(f"{BASE}/switch", headers=_bearer(Role.SWITCH)) as response:
@@ -119,14 +149,14 @@ async def test_a_token_may_be_stored_as_its_digest() -> None:
 async def test_too_many_wrong_tokens_are_slowed_down(
     http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After twenty the answer is 429, and late; a right token from this machine gets through."""
-    monkeypatch.setattr(guards, "DELAY", 0.05)
+    """The twentieth is answered 429, further ones late; a right token gets through."""
+    monkeypatch.setattr(auth, "_FIRST_DELAY", 0.05)
     began = time.monotonic()
     answers = []
     for _ in range(22):
         async with http.get("/v1/services", headers={"Authorization": "Bearer x"}) as response:
             answers.append((response.status, int(response.headers.get("Retry-After", 0)) >= 1))
-    assert answers == [(401, False)] * 20 + [(429, True)] * 2
+    assert answers == [(401, False)] * 19 + [(429, True)] * 3
     assert time.monotonic() - began > 0.1
     async with http.get("/v1/services", headers=_bearer(Role.READ)) as response:
         assert response.status == 200
@@ -204,8 +234,26 @@ async def test_the_unix_socket_is_its_owners_alone(tmp_path: Path) -> None:
             aiohttp.ClientSession(connector=connector) as http,
             http.post(f"http://localhost{BASE}/switch") as response,
         ):
-            assert (await response.json())["actor"] == "local"
+            name = pwd.getpwuid(os.geteuid()).pw_name
+            assert (await response.json())["actor"] == f"unix:{name}"
     assert not path.exists()
+
+
+async def test_a_token_says_more_than_the_socket(tmp_path: Path) -> None:
+    """Two people who share a user are told apart by their tokens; a wrong one is not ignored."""
+    path = str(tmp_path / "admin.sock")
+    connector = aiohttp.UnixConnector(path)
+    async with (
+        Admin(socket=path, tokens=tokens()),
+        aiohttp.ClientSession(connector=connector) as http,
+    ):
+        url = f"http://localhost{BASE}/switch"
+        async with http.post(url, headers=_bearer(Role.SWITCH)) as response:
+            assert (await response.json())["actor"] == "switch"
+        async with http.post(url, headers=_bearer(Role.READ)) as response:
+            assert response.status == 403
+        async with http.post(url, headers={"Authorization": "Bearer wrong"}) as response:
+            assert response.status == 401
 
 
 async def test_a_stale_unix_socket_is_replaced_and_a_served_one_is_not(tmp_path: Path) -> None:
