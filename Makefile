@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 BUILD  := pyproject.toml $(wildcard bgproxy/protocol/*.pyx)
 
-.PHONY: help demo test check format bench bench-more bench-quick storm simulate docs screenshots lock clean
+.PHONY: help demo test check format bench bench-more bench-quick storm simulate plots docs screenshots lock clean
 
 help:
 	@echo "make demo         two sample applications and the proxy before them, until Ctrl-C"
@@ -19,9 +19,10 @@ help:
 	@echo "make bench-more   latency at a constant rate, workers, switches, growth, start; half an hour"
 	@echo "make bench-quick  a first impression, in a minute"
 	@echo "make storm        1,000 switches under load, with a ledger at both ends"
-	@echo "make simulate     how often the rollback judge is wrong, and how quick it is; five minutes"
+	@echo "make simulate     how often the rollback judge is wrong, and how quick it is; twenty minutes"
 	@echo "make docs         the documentation as a site, in site/"
 	@echo "make screenshots  the dashboard's pictures in the documentation; two minutes"
+	@echo "make plots        the pictures of the judge and of a deployment's phases, for the documentation"
 	@echo "make lock         bring the locked requirements up to date"
 	@echo "make clean        remove what these made"
 
@@ -70,6 +71,10 @@ docs: $(VENV)/dev.stamp
 
 screenshots: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.browser.pictures
+
+plots: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.state_drawing
+	$(BIN)/python -m benchmarks.judge_plots
 
 lock: $(VENV)/dev.stamp
 	$(PIP) install uv
