@@ -13,6 +13,7 @@ from bgproxy.cli import main
 from bgproxy.controlplane.openapi import describe_api
 from bgproxy.controlplane.problems import TITLES
 from bgproxy.domain.outcome import Reason
+from tests import docs_reference
 from tests.admin_double import Admin
 
 ROOT = Path(__file__).parent.parent
@@ -103,3 +104,8 @@ def test_every_command_and_option_is_documented() -> None:
     ):
         assert flag in help_text
         assert flag in page
+
+
+def test_every_command_and_option_has_its_line() -> None:
+    """`python -m tests.docs_reference` writes the page."""
+    assert _page("commands.md") == docs_reference.page_text()
