@@ -18,6 +18,7 @@ from bgproxy.controlplane.environments import Environments
 from bgproxy.controlplane.events import EventHub
 from bgproxy.controlplane.fleet import Fleet
 from bgproxy.controlplane.forecast import Forecaster
+from bgproxy.controlplane.inquiries import Inquiries
 from bgproxy.controlplane.inventory import Inventory
 from bgproxy.controlplane.locks import Locks
 from bgproxy.controlplane.maintenance import MaintenanceMode
@@ -74,6 +75,7 @@ class Coordinator:
             self._find, self._ledger, self._tasks, self._locks, self._conductor.approvals
         )
         self.notifier = Notifier(events)
+        self.inquiries = Inquiries(fleet, journal)
         self._reconfiguring = asyncio.Lock()
         self._interrupted: list[tuple[ServiceEntry, Deployment]] = []
         self._copy_trouble = ""
@@ -179,10 +181,12 @@ class Coordinator:
         self._inventory.update(services)
 
     def _take_limits(self, settings: Settings) -> None:
+        self._inventory.registry.backend_allow = settings.admin.backend_allow
         self._inventory.limits = settings.proxy.limits
         self._inventory.trusted_proxies = tuple(map(str, settings.proxy.trusted_proxies))
         self._inventory.access_log = settings.proxy.access_log
         self._inventory.tracing = settings.proxy.tracing
+        self._inventory.request_ring = settings.proxy.request_ring
         self.notifier.configure(settings.notifications)
 
     # -- reads ------------------------------------------------------------------------------------

@@ -62,12 +62,15 @@ class Environments:
                 what others run is not known.
 
         Raises:
-            Refused: an address is wrong, the environment is in use, or the state cannot be written.
+            Refused: an address is wrong or not allowed, the environment is in use, or the state
+                cannot be written.
         """
         parsed = _parse_backends(backends)
         urls = tuple(backend.url for backend in parsed)
         environment = service.environment(color)
+        self._check_allowed(parsed)
         await self._inventory.look_up(parsed)  # not under the locks: a rollback waits for nothing
+        self._check_resolved(parsed)
         # No switch may be admitted for, and no pointer move to, what is just becoming another.
         async with service.changing, service.moving:
             self._check_use(service, color, force=force)
@@ -119,6 +122,19 @@ class Environments:
             for entry in environment.entries:
                 entry.forget()
             self._inventory.probes.poke(environment.entries)
+
+    def _check_allowed(self, backends: Sequence[Backend]) -> None:
+        """Hold addresses against the allow-list, names before anybody is asked about them."""
+        allow = self._inventory.registry.backend_allow
+        for backend in backends:
+            if not allow.allows(backend):
+                raise _not_allowed(f"{backend.url} is not in admin.backend_allow.", backend)
+
+    def _check_resolved(self, backends: Sequence[Backend]) -> None:
+        for backend in backends:
+            if refused := self._inventory.refused_addresses(backend):
+                detail = f"{backend.host} stands for {refused[0]}, which backends may not be."
+                raise _not_allowed(detail, backend)
 
     def _check_use(self, service: ServiceEntry, color: Color, *, force: bool) -> None:
         pending, watched = service.pending, service.watched
@@ -197,6 +213,10 @@ class Environments:
         service.held_until = 0.0
         self._inventory.publisher.request()
         self._events.publish("resume", service.name, actor="", reason="time is over")
+
+
+def _not_allowed(detail: str, backend: Backend) -> Refused:
+    return Refused(403, "backend-not-allowed", detail, {"backend": backend.url})
 
 
 def _parse_backends(backends: Sequence[str]) -> tuple[Backend, ...]:

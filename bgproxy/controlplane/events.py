@@ -13,6 +13,7 @@ import structlog
 _log = structlog.get_logger("bgproxy.events")
 
 _LEVELS = {
+    "backend_not_allowed": "warning",
     "fail_open": "error",
     "file_degraded": "error",
     "state_recovered": "error",

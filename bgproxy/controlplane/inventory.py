@@ -29,8 +29,8 @@ class Inventory:
     """Joins the registry with those who keep it true and those who must know.
 
     Attributes:
-        limits, trusted_proxies, access_log, tracing: what of the configuration goes into every
-            table besides services.
+        limits, trusted_proxies, access_log, tracing, request_ring: what of the configuration goes
+            into every table besides services.
     """
 
     def __init__(self, fleet: Fleet, events: EventHub) -> None:
@@ -46,6 +46,7 @@ class Inventory:
         self.trusted_proxies: tuple[str, ...] = ()
         self.access_log = AccessLog()
         self.tracing = Tracing()
+        self.request_ring = 0
 
     def start(self) -> None:
         """Begin to probe, resolve and publish; the workers have table 1."""
@@ -75,12 +76,19 @@ class Inventory:
             self.trusted_proxies,
             self.access_log,
             self.tracing,
+            self.request_ring,
         )
 
     async def look_up(self, backends: Iterable[Backend]) -> None:
         """Resolve the names of backends that are new, for a bounded time."""
         names = {backend.host for backend in backends if backend.is_name}
         await self._resolver.look_up(names, _LOOK_UP_TIMEOUT)
+
+    def refused_addresses(self, backend: Backend) -> list[str]:
+        """Of what a backend's name stands for now, what it may not lead to if the API set it."""
+        found = self._resolver.addresses(backend.host) if backend.is_name else ()
+        usable = self.registry.backend_allow.usable(backend, found)
+        return [address for address in found if address not in usable]
 
     def update(self, services: Iterable[ServiceEntry]) -> None:
         """Bring services' entries in line with their backends; workers are told separately."""
@@ -154,11 +162,27 @@ class Inventory:
         has_changed = False
         for service in self.registry.services.values():
             for environment in service.environments:
-                if any(backend.host == name for backend in environment.backends):
+                named = [each for each in environment.backends if each.host == name]
+                if named:
+                    self._tell_of_refused(service, environment, named)
                     has_changed |= self._refresh(service, environment.color)
         if has_changed and self._is_running:
             self._follow()
             self.publisher.request()
+
+    def _tell_of_refused(
+        self, service: ServiceEntry, environment: EnvironmentEntry, named: Iterable[Backend]
+    ) -> None:
+        """A name leads somewhere it may not: that address gets nothing, and people should know."""
+        for backend in named if environment.saved.backends is not None else ():
+            if refused := self.refused_addresses(backend):
+                self._events.publish(
+                    "backend_not_allowed",
+                    service.name,
+                    environment=str(environment.color),
+                    backend=backend.url,
+                    addresses=refused,
+                )
 
     def _backend_trouble(self, slot: int, reason: Reason, detail: str) -> None:
         """A worker could not connect: look for ourselves, and whether the name moved."""

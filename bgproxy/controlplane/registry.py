@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from bgproxy.controlplane.entries import BackendEntry, EnvironmentEntry, ServiceEntry
 from bgproxy.controlplane.exchange import Place
+from bgproxy.domain.allow_list import AllowList
 from bgproxy.domain.model import COLORS, Backend, Color, Service
 from bgproxy.domain.tls import UpstreamTls
 from bgproxy.errors import Refused
@@ -23,12 +24,16 @@ Addresses = Callable[[str], Sequence[str]]
 class Registry:
     """All services by name, and the slots they have in the ledger.
 
+    Attributes:
+        backend_allow: what backends that were set over the API may be.
+
     A service's slot stays its own as long as this process runs, also while the configuration does
     not name it: its counters must not become another's.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self.services: dict[str, ServiceEntry] = {}
+        self.backend_allow = AllowList()
         self._ledger = ledger
         self._service_slots: dict[str, int] = {}
         self._free: list[int] = []
@@ -96,7 +101,12 @@ class Registry:
             Whether anything changed.
         """
         environment = service.environment(color)
-        wanted = _places(environment.backends, addresses, service.settings.upstream_tls)
+        wanted = _places(
+            environment.backends,
+            addresses,
+            service.settings.upstream_tls,
+            AllowList() if environment.saved.backends is None else self.backend_allow,
+        )
         present = {(e.backend, e.place): e for e in (*environment.entries, *environment.leaving)}
         entries = [
             present.pop(key) if key in present else BackendEntry(*key, self._take_slot())
@@ -160,7 +170,7 @@ class Registry:
 
 
 def _places(
-    backends: Iterable[Backend], addresses: Addresses, tls: UpstreamTls
+    backends: Iterable[Backend], addresses: Addresses, tls: UpstreamTls, allow: AllowList
 ) -> list[tuple[Backend, Place]]:
     """Every address of every backend, each once."""
     places: dict[tuple[Backend, Place], None] = {}
@@ -168,7 +178,8 @@ def _places(
         if backend.scheme == "unix":
             places[backend, Place("unix", backend.path)] = None
             continue
-        hosts = addresses(backend.host) if backend.is_name else (backend.host,)
+        found = addresses(backend.host) if backend.is_name else ()
+        hosts = allow.usable(backend, found) if backend.is_name else (backend.host,)
         for host in hosts:
             is_tls = backend.scheme == "https"
             name = tls.server_name or backend.host.removesuffix(".") if is_tls else ""

@@ -15,6 +15,7 @@ from bgproxy.controlplane.coordinator import Coordinator
 from bgproxy.controlplane.entries import ServiceEntry
 from bgproxy.controlplane.events import Event, EventHub
 from bgproxy.domain.access_log import AccessLog
+from bgproxy.domain.allow_list import AllowList
 from bgproxy.domain.model import (
     Backend,
     Color,
@@ -29,7 +30,7 @@ from bgproxy.domain.model import (
 from bgproxy.domain.outcome import Reason
 from bgproxy.domain.tracing import Tracing
 from bgproxy.state import ledger as cells
-from bgproxy.state.channel import FailureSample
+from bgproxy.state.channel import FailureSample, FoundRequest
 from bgproxy.state.journal import Journal
 from bgproxy.state.ledger import Ledger
 from bgproxy.state.table import RoutingTable
@@ -49,6 +50,7 @@ class FakeFleet:
     on_worker_died: Callable[[int], None] | None = None
     on_backend_trouble: Callable[[int, Reason, str], None] | None = None
     on_failure_sample: Callable[[FailureSample], None] | None = None
+    requests: dict[str, list[FoundRequest]] = field(default_factory=dict)
     tables: list[RoutingTable] = field(default_factory=list)
     closed: list[tuple[int, Color, int, str, float]] = field(default_factory=list)
     told: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
@@ -67,6 +69,10 @@ class FakeFleet:
     async def quiesce(self) -> None:
         """Return once `quiet` is set."""
         await self.quiet.wait()
+
+    async def find_request(self, request_id: str) -> list[FoundRequest]:
+        """What the test laid ready."""
+        return list(self.requests.get(request_id, ()))
 
     def close_leftovers(
         self, service_slot: int, color: Color, generation: int, kind: str, spread: float
@@ -163,9 +169,15 @@ def make_service(blue: str, green: str, **fields: Any) -> Service:
 def settings_of(*services: Service) -> Settings:
     """What of the settings the coordinator looks at."""
     proxy = SimpleNamespace(
-        limits=ProxyLimits(), trusted_proxies=(), access_log=AccessLog(), tracing=Tracing()
+        limits=ProxyLimits(),
+        trusted_proxies=(),
+        access_log=AccessLog(),
+        tracing=Tracing(),
+        request_ring=0,
     )
-    return cast(Settings, SimpleNamespace(services=services, proxy=proxy, notifications=()))
+    admin = SimpleNamespace(backend_allow=AllowList())
+    plain = SimpleNamespace(services=services, proxy=proxy, admin=admin, notifications=())
+    return cast(Settings, plain)
 
 
 class ControlPlane:
