@@ -23,7 +23,7 @@ def judge(crowd: Crowd, *by_client: dict[int, int]) -> int:
     ("seconds", "expected"),
     [
         ([{n: 1} for n in range(30)], 30),
-        ([{n: 1 for n in range(30)}], 30),
+        ([dict.fromkeys(range(30), 1)], 30),
         ([{n % 6: 1} for n in range(60)], 58),
         ([{7: 1}] * 100, 1),
         ([{7: 1000}], 1),
