@@ -18,6 +18,7 @@ from bgproxy.domain.model import Color, ServiceLimits
 from bgproxy.domain.outcome import Reason
 from bgproxy.domain.preview import Key, Preview, PreviewCookie, Purpose, sign
 from bgproxy.state.entrance import EntranceRoute
+from bgproxy.state.table import Closure
 from tests.dataplane.harness import (
     PATIENCE,
     Backend,
@@ -381,6 +382,30 @@ async def test_the_backend_is_never_told_by_a_client() -> None:
         assert b"\r\nX-Preview: 1\r\n" in seen(answer)
 
 
+async def test_a_trailer_is_neither_a_key_nor_a_word_of_ours() -> None:
+    """What comes after a body is too late to lead anywhere, and is told to nobody."""
+
+    async def blue(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        body = await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nX-Backend: blue\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(body), body)
+        )
+
+    async with preview(HEADER, blue=blue) as pair:
+        trailers = b"X-BGProxy-Preview: 1\r\nx-bgproxy-preview: 1\r\nX-Sum: 7\r\n"
+        answer = await pair.proxy.talk(
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+            b"Trailer: X-BGProxy-Preview\r\nConnection: close\r\n\r\n"
+            b"3\r\nabc\r\n0\r\n" + trailers + KEY + b"\r\n"
+        )
+        assert backend(answer) == "blue"
+        assert seen(answer).startswith(b"3\r\nabc\r\n0\r\nX-Sum: 7\r\n")
+        assert b"bgproxy-preview" not in seen(answer).lower()
+        assert pair.green.received == []
+
+
 async def test_a_key_is_good_for_its_own_request_only() -> None:
     """On one client connection previews and others follow each other, bodies and all."""
     one = b"POST /%d HTTP/1.1\r\nHost: x\r\n%bContent-Length: 3\r\n\r\nabc"
@@ -463,6 +488,16 @@ async def test_previews_go_on_while_the_service_is_paused() -> None:
         await pair.proxy.change(held_until=time.monotonic() + 60)
         assert backend(await pair.get(KEY)) == "green"
         await pair.proxy.change(held_until=0.0)
+
+
+async def test_maintenance_is_for_the_public_and_not_for_testers() -> None:
+    """Who holds a key sees the idle side meanwhile; who holds none is told what everybody is."""
+    async with preview(HEADER) as pair:
+        await pair.proxy.change(closure=Closure("Back soon.", (), "/healthz"))
+        assert status(await pair.get()) == 503
+        assert status(await pair.get(b"X-Preview: 1\r\n")) == 503
+        assert backend(await pair.get(KEY)) == "green"
+        assert pair.blue.received == []
 
 
 # -- what it leaves -------------------------------------------------------------------------------
