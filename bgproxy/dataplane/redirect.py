@@ -65,7 +65,7 @@ class RedirectingDownstream(Downstream):
     def _send_on(self, name: bytes) -> None:
         """Method and body are to be sent again (RFC 9110 section 15.4.9)."""
         target = self.head.target
-        self.worker.count_refused(308)
+        failing.note_refused(self, 308, "redirect", self.route)
         self.transport.write(
             b"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://%b%b\r\n"
             b"Content-Length: 0\r\nConnection: close\r\n\r\n"

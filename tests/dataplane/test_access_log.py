@@ -16,6 +16,7 @@ from bgproxy.domain.access_log import AccessLog, LogFormat
 from bgproxy.domain.error_pages import ANY_STATUS, ErrorPage
 from bgproxy.domain.model import Color, ProxyLimits, ServiceLimits
 from bgproxy.state import ledger
+from bgproxy.state.entrance import EntranceRoute
 from bgproxy.state.table import Closure, RoutingTable
 from tests.dataplane.harness import (
     PATIENCE,
@@ -149,6 +150,17 @@ async def test_what_no_environment_saw_is_written(tmp_path: Path) -> None:
         ("default", None, "/big", "body_too_large"),
         ("default", "blue", "/none", "no_backend"),
     ]
+
+
+async def test_a_redirect_is_written(tmp_path: Path) -> None:
+    """With the service that it was for."""
+    path = tmp_path / "log"
+    entrances = (EntranceRoute(https_port=443),)
+    async with running(logged(table_of([], []), path), entrances=entrances) as proxy:
+        await proxy.talk(GET)
+        (entry,) = await lines_of(path, 1)
+    assert (entry["status"], entry["outcome"]) == (308, "redirect")
+    assert (entry["service"], entry["environment"]) == ("default", None)
 
 
 async def test_a_connection_too_many_is_written(tmp_path: Path) -> None:
