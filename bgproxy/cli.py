@@ -11,6 +11,7 @@ import click
 from bgproxy import __version__
 from bgproxy.client import ProblemError, UnreachableError
 from bgproxy.commands import (
+    audit,
     change,
     drill,
     look,
@@ -22,6 +23,7 @@ from bgproxy.commands import (
     simulate,
     telling,
     text,
+    token,
     tools,
     watch,
 )
@@ -94,13 +96,16 @@ for command in (
     change.backends,
     maintenance.maintenance,
     look.history,
+    audit.audit,
     look.diff,
     watch.watch,
     preview.preview_link,
+    token.token,
     tools.healthcheck,
     tools.completion,
     tools.version,
 ):
     # Raw docstrings hold click's mark for "do not wrap" as two characters.
-    command.help = (command.help or "").replace("\\b\n", "\b\n")
+    for one in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+        one.help = (one.help or "").replace("\\b\n", "\b\n")
     main.add_command(command)

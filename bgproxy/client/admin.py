@@ -63,10 +63,15 @@ class AdminClient:
             DeploymentDocument, self._call("GET", _path(name, f"deployments/{quote(str(id))}"))
         )
 
-    def audit(self, name: str, limit: int = 50) -> list[dict[str, Any]]:
-        """Who changed what, newest first."""
-        answer = self._call("GET", _path(name, f"audit?limit={limit}"))
+    def audit(self, name: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
+        """Who changed what, and from where, newest first; of all services unless one is named."""
+        query = f"audit?limit={limit}"
+        answer = self._call("GET", f"/v1/{query}" if name is None else _path(name, query))
         return cast(list[dict[str, Any]], answer["audit"])
+
+    def request(self, request_id: str) -> dict[str, Any]:
+        """How a request ended, by its X-Request-Id."""
+        return self._call("GET", f"/v1/requests/{quote(request_id, safe='')}")
 
     def diff(self, name: str) -> dict[str, Any]:
         """Where the configuration file and the state differ."""

@@ -6,12 +6,14 @@ import contextlib
 import functools
 import json
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
+from click.core import ParameterSource
 
 from bgproxy.client import DEFAULT_ADMIN, AdminClient, ProblemError, ServiceDocument
 from bgproxy.local_socket import find_socket
@@ -80,7 +82,10 @@ def shared_options(*, with_environment: bool) -> Callable[[_Command], _Command]:
             help="PEM file of the authorities to trust an https address by (or BGPROXY_CA).",
         ),
         click.option(
-            "--token", envvar=token_variable, help="Bearer token (better in BGPROXY_TOKEN)."
+            "--token",
+            envvar=token_variable,
+            callback=_hide_token,
+            help="Bearer token (better in BGPROXY_TOKEN).",
         ),
         click.option(
             "--service", metavar="NAME", help="Which service; not needed if there is one."
@@ -94,6 +99,18 @@ def shared_options(*, with_environment: bool) -> Callable[[_Command], _Command]:
         return function
 
     return decorate
+
+
+def _hide_token(
+    context: click.Context, parameter: click.Parameter, token: str | None
+) -> str | None:
+    """Take a token that was typed out of the list of processes, which every user can read."""
+    is_typed = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    if token and is_typed:
+        from setproctitle import setproctitle
+
+        setproctitle(" ".join(sys.argv).replace(token, "***"))
+    return token
 
 
 def _usual_admin() -> str:
