@@ -111,9 +111,10 @@ export class ServiceView {
     label(rollback, `Roll back to ${SHAPE[this.idle]} ${this.idle}`);
     // While a release is watched, going back is a rollback; a second button that does nearly the
     // same would only make people hesitate. Where nothing can be taken back there is no button for it.
-    const isWatched = ["draining", "baking"].includes(this.service.phase) && this.service.deployment?.kind === "switch";
+    const { deployment: one } = this.service;
+    const isWatched = one?.kind === "switch" && Boolean(one.applied_at);
     rollback.classList.toggle("urgent", isWatched);
-    const isHeld = Boolean(this.service.deployment?.held);
+    const isHeld = Boolean(one?.held);
     approve.hidden = reject.hidden = !isHeld;
     go.hidden = isWatched || isHeld;
     rollback.hidden = this.deployments.find((one) => one.applied_at)?.kind !== "switch";
