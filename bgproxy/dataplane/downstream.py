@@ -36,6 +36,7 @@ from bgproxy.protocol.forwarding import (
 )
 from bgproxy.protocol.head import UNTIL_CLOSE, RequestHead, ResponseHead, read_request_head
 from bgproxy.protocol.last_hop import is_last_hop
+from bgproxy.protocol.request import asks_for_head
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.preview_keys import PreviewKeys
@@ -161,7 +162,9 @@ class Downstream(Exchange):
     def _expire_idle(self) -> None:
         if self._partial:
             self.method = b""
-            failing.refuse(self, 408, "request_timeout", "the head did not come in time")
+            is_head = asks_for_head(self._partial)
+            detail = "the head did not come in time"
+            failing.refuse(self, 408, "request_timeout", detail, is_head=is_head)
         else:
             self.phase = CLOSED
             self.transport.close()
@@ -190,7 +193,8 @@ class Downstream(Exchange):
             head = read_request_head(data, routes.limits)
         except BadRequest as error:
             self.method = b""
-            failing.refuse(self, error.status, error.reason, error.detail)
+            is_head = asks_for_head(data)
+            failing.refuse(self, error.status, error.reason, error.detail, is_head=is_head)
             return
         if head is None:
             if self.is_client_done:
@@ -383,6 +387,8 @@ class Downstream(Exchange):
             lines = lines.replace(b"\r\nTransfer-Encoding: chunked\r\n", b"\r\n", 1)
         elif self.is_kept_alive:
             lines += b"Connection: keep-alive\r\n"
+        if not head.has_date:
+            lines += self.date_line
         if self.route.hsts and self.scheme == b"https" and not field_value(lines, _HSTS):
             lines += self.route.hsts
         return lines + b"\r\n"

@@ -8,7 +8,7 @@ from bgproxy.dataplane.connection import CONNECTING, EXCHANGE, TUNNEL
 from bgproxy.domain.error_pages import find_page
 from bgproxy.domain.outcome import Reason
 from bgproxy.errors import BadRequest
-from bgproxy.protocol.forwarding import field_value
+from bgproxy.protocol.forwarding import field_values
 from bgproxy.protocol.last_hop import last_hop_answer
 from bgproxy.state import ledger
 
@@ -34,6 +34,7 @@ def refuse(
     route: Route | None = None,
     retry_after: int | None = None,
     fields: bytes = b"",
+    is_head: bool = False,
 ) -> None:
     """Answer a request that no environment saw, and close.
 
@@ -41,15 +42,17 @@ def refuse(
         route: the service, if one was found.
         retry_after: seconds.
         fields: further field lines of the answer.
+        is_head: whether a request that could not be read was a HEAD.
     """
     note_refused(client, status, reason, route)
-    _answer(client, status, reason, detail, route, retry_after, fields)
+    _answer(client, status, reason, detail, route, retry_after, fields, is_head=is_head)
 
 
 def note_refused(client: Exchange, status: int, reason: str, route: Route | None = None) -> None:
     """Count and write down an answer of our own to a request that no environment saw."""
     worker = client.worker
     worker.count_refused(status)
+    worker.memory.was_refused(client, status, reason, route)
     if worker.log is not None:
         worker.log.refused(client, status, reason, route)
 
@@ -61,7 +64,7 @@ def answer_as_last(client: Exchange, sent: bytes) -> None:
         sent: the request's head as it came.
     """
     note_refused(client, 200, "last_hop")
-    client.transport.write(last_hop_answer(client.method, sent))
+    client.transport.write(last_hop_answer(client.method, sent, client.date_line))
     client.end(is_sending=client.body_left != 0)
 
 
@@ -74,6 +77,7 @@ def refuse_waiting(client: Exchange, reason: Reason, detail: str, word: str = ""
     worker = client.worker
     word = word or reason.label
     client.environment.count_answer(worker.cells, 503, reason)
+    worker.memory.waited_in_vain(client, 503, word)
     if worker.log is not None:
         worker.log.unclaimed(client, 503, word)
     fields = client.environment.answer_fields
@@ -118,6 +122,8 @@ def _answer(
     route: Route | None,
     retry_after: int | None = None,
     fields: bytes = b"",
+    *,
+    is_head: bool = False,
 ) -> None:
     """Tell the client in the form that its request asked for, if one was read."""
     is_read = bool(client.method)
@@ -127,8 +133,8 @@ def _answer(
         status,
         reason,
         detail,
-        accept=field_value(client.head.lines, b"accept") if is_read else b"",
-        is_head=client.method == b"HEAD",
+        accept=b", ".join(field_values(client.head.lines, b"accept")) if is_read else b"",
+        is_head=is_head or client.method == b"HEAD",
         is_sending=not is_read or client.body_left != 0,
         retry_after=retry_after,
         page=find_page(route.error_pages, status) if route is not None else None,

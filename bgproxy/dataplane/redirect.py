@@ -68,7 +68,7 @@ class RedirectingDownstream(Downstream):
         failing.note_refused(self, 308, "redirect", self.route)
         self.transport.write(
             b"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://%b%b\r\n"
-            b"Content-Length: 0\r\nConnection: close\r\n\r\n"
-            % (name, target if target.startswith(b"/") else b"/")
+            b"Content-Length: 0\r\n%bConnection: close\r\n\r\n"
+            % (name, target if target.startswith(b"/") else b"/", self.date_line)
         )
         self.end(is_sending=self.body_left != 0)

@@ -45,6 +45,7 @@ cdef enum:
     DROPPED
     ASIDE
     NOTED
+    DATE
 
 # What a byte may be part of.
 cdef enum:
@@ -76,6 +77,7 @@ cdef struct Section:
     int connection             # 0 if nothing is said, 1 for keep-alive, 2 for close
     bint has_host
     bint has_coding
+    bint has_date
     bint is_changed            # whether more than the case of what goes on differs from what came
     Line host
     Line cuts[MOST_CUTS]       # lines that do not go on as they are
@@ -206,6 +208,9 @@ cdef int kind_of(bytes data, Line *line) except -1:
     elif size == 14:
         if is_word(data, start, end, b"content-length"):
             return LENGTH
+    elif size == 4:
+        if is_word(data, start, end, b"date"):
+            return DATE
     elif size == 17:
         if is_word(data, start, end, b"transfer-encoding"):
             return CODING
@@ -252,7 +257,7 @@ cdef bint read_section(
     cdef Line line
     cdef int kind
     section.fields = section.cut_count = section.note_count = section.connection = 0
-    section.has_host = section.has_coding = section.is_changed = False
+    section.has_host = section.has_coding = section.has_date = section.is_changed = False
     section.length = -1
     line.end = start
     while line.end < stop and data[line.end] != c"\r":
@@ -274,6 +279,9 @@ cdef bint read_section(
 
 cdef bint read_special(bytes data, int kind, Line *line, Section *section) except -1:
     """Take in a field that is not only kept; False if it is none that the scanner knows."""
+    if kind == DATE:
+        section.has_date = True
+        return True
     if kind == HOST:
         section.host = line[0]
         if section.has_host or not is_plain_host(data, line):
@@ -517,8 +525,12 @@ cdef object scan_response(bytes data, bytes method, tuple limits):
     put(head, RESPONSE_SLOTS[3], length)
     put(head, RESPONSE_SLOTS[4], 1)
     put(head, RESPONSE_SLOTS[5], length != UNTIL_CLOSE and section.connection != 2)
-    put(head, RESPONSE_SLOTS[6], length != UNTIL_CLOSE and not section.is_changed)
-    put(head, RESPONSE_SLOTS[7], None)
+    put(head, RESPONSE_SLOTS[6], section.has_date)
+    put(
+        head, RESPONSE_SLOTS[7],
+        section.has_date and length != UNTIL_CLOSE and not section.is_changed,
+    )
+    put(head, RESPONSE_SLOTS[8], None)
     return head
 
 

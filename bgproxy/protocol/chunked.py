@@ -13,9 +13,9 @@ from bgproxy.errors import BadRequest, BadResponse
 from bgproxy.protocol.forwarding import HOP_BY_HOP, is_set_aside, shadowed_name
 
 _EXTENSION = rb"[ \t]*;[\t -~\x80-\xff]*"
-_CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,15})((?:%b)?)\r\n" % _EXTENSION)
+_CHUNK_HEAD = re.compile(rb"(0*[0-9A-Fa-f]{1,15})((?:%b)?)\r\n" % _EXTENSION)
 _PLAIN_CHUNK_HEAD = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,14})\r\n")
-_HEAD_SO_FAR = re.compile(rb"[0-9A-Fa-f]{1,15}(?:[ \t]*|%b)\r?" % _EXTENSION)
+_HEAD_SO_FAR = re.compile(rb"0*[0-9A-Fa-f]{1,15}(?:[ \t]*|%b)\r?" % _EXTENSION)
 _TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t -~\x80-\xff]*\r\n")
 
 _MOST_HEAD_BYTES = 1024

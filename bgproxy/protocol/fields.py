@@ -36,6 +36,7 @@ _MOST_LENGTH_DIGITS = 18
 PLAIN, NOTED, ASIDE, CODING, DROPPED, REFUSED = range(6)
 
 _NOTED_IN_REQUEST = frozenset({b"host", b"content-length", b"expect", b"x-request-id"})
+_NOTED_IN_RESPONSE = frozenset({b"content-length", b"date"})
 _ASIDE_IN_REQUEST = HOP_BY_HOP | {b"max-forwards"}
 
 _MOST_KNOWN_NAMES = 4096
@@ -79,7 +80,7 @@ def _response_kind(name: bytes) -> int:
     """What becomes of a backend's field of this lower-case name."""
     if name == b"transfer-encoding":
         return CODING
-    if name == b"content-length":
+    if name in _NOTED_IN_RESPONSE:
         return NOTED
     return ASIDE if name in HOP_BY_HOP else PLAIN
 

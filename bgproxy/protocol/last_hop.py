@@ -15,17 +15,18 @@ def is_last_hop(head: RequestHead) -> bool:
     return head.extras is not None and not head.extras.get(b"max-forwards", b"1").strip(b"0")
 
 
-def last_hop_answer(method: bytes, sent: bytes) -> bytes:
+def last_hop_answer(method: bytes, sent: bytes, date: bytes) -> bytes:
     """A whole answer, after which the connection is closed.
 
     Args:
         method: ``b"TRACE"`` or ``b"OPTIONS"``.
         sent: the request's head as it came.
+        date: the Date field's line.
     """
     if method == b"TRACE":
         seen = _SENSITIVE.sub(b"", sent)
         head = b"HTTP/1.1 200 OK\r\nContent-Type: message/http\r\nContent-Length: %d\r\n" % len(
             seen
         )
-        return b"%bConnection: close\r\n\r\n%b" % (head, seen)
-    return b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        return b"%b%bConnection: close\r\n\r\n%b" % (head, date, seen)
+    return b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n%bConnection: close\r\n\r\n" % date

@@ -6,12 +6,16 @@ import html
 import json
 import re
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 
 LAST_CHUNK = b"0\r\n\r\n"
 """What ends a body in chunks that has no trailers."""
 
 _JSON, _HTML, _TEXT = "application/problem+json", "text/html", "text/plain"
+
+_NEW_PHRASES = {413: "Content Too Large", 414: "URI Too Long"}
+"""Those of RFC 9110 section 15.5 that the standard library of Python 3.11 has in older words."""
 
 _PLACEHOLDER = re.compile(rb"\{\{ *(status|title|detail|reason) *\}\}")
 
@@ -36,6 +40,16 @@ _PROXY_ERRORS = {
     "worker_died": "proxy_internal_error",
 }
 """Our reasons in the words of RFC 9209 section 2.3; what is not named is the request's fault."""
+
+
+@lru_cache(maxsize=2)
+def date_line(second: int) -> bytes:
+    """A Date field with its CRLF (RFC 9110 section 6.6.1).
+
+    Args:
+        second: Unix time, whole, so that a second's answers share one.
+    """
+    return b"Date: %b\r\n" % formatdate(second, usegmt=True).encode("ascii")
 
 
 def chunk_head(size: int) -> bytes:
@@ -103,7 +117,7 @@ def error_answer(
 
 def _phrase(status: int) -> str:
     try:
-        return HTTPStatus(status).phrase
+        return _NEW_PHRASES.get(status) or HTTPStatus(status).phrase
     except ValueError:
         return "Error"
 
@@ -150,7 +164,7 @@ def _preferred_type(accept: str) -> str:
         name, *parameters = (part.strip() for part in member.split(";"))
         if name in ("text/html", "application/xhtml+xml"):
             media_type = _HTML
-        elif name == "application/json" or name.endswith("+json"):
+        elif name in ("application/json", "application/*") or name.endswith("+json"):
             media_type = _JSON
         elif name in ("text/plain", "text/*", "*/*"):
             media_type = _TEXT

@@ -37,6 +37,8 @@ _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?!:)%b)(?::[0-9]{0,5})?" % _NA
 _MOST_EMPTY_LINES = 4
 """Empty lines before a request that are passed over (RFC 9112 section 2.2)."""
 
+_MOST_FORWARDS = b"999999999"
+
 _STATUS_OF = {"head_too_large": 431, "too_many_fields": 431}
 
 
@@ -63,6 +65,15 @@ def read_request_head(data: bytes, limits: HeadLimits = REQUEST_LIMITS) -> Reque
     if end < 0:
         return None
     return _read_head(data, line_end + 2, end, method, target, minor)
+
+
+def asks_for_head(data: bytes) -> bool:
+    """Whether the refusal of these bytes must have no body (RFC 9110 section 9.3.2).
+
+    Args:
+        data: what `read_request_head` was given.
+    """
+    return data.lstrip(b"\r\n").startswith(b"HEAD ")
 
 
 def _skip_empty_lines(data: bytes) -> int:
@@ -218,7 +229,8 @@ def _read_expectation(kept: list[bytes], found: dict[bytes, bytes], minor: int) 
     if not minor:
         del found[b"expect"]
         return without(kept, {b"expect"})
-    if set(list_members(found[b"expect"])) != {b"100-continue"}:
+    # A list may be empty, and then it asks for nothing (RFC 9110 section 5.6.1).
+    if set(list_members(found[b"expect"])) - {b"100-continue"}:
         raise BadRequest(417, "expectation_failed", "the only expectation known is 100-continue")
     return kept
 
@@ -241,9 +253,11 @@ def _read_extras(
     if b"te" in found and b"trailers" in list_members(found[b"te"]):
         extras[b"te"] = b"trailers"
     if b"max-forwards" in found and method in (b"TRACE", b"OPTIONS"):
-        if not found[b"max-forwards"].isdigit() or len(found[b"max-forwards"]) > 9:
+        if not found[b"max-forwards"].isdigit():
             raise BadRequest(400, "bad_field", "Max-Forwards is not a number")
-        extras[b"max-forwards"] = found[b"max-forwards"]
+        # A larger number than we know goes on as the largest (RFC 9110 section 7.6.2).
+        is_large = len(found[b"max-forwards"].lstrip(b"0")) > len(_MOST_FORWARDS)
+        extras[b"max-forwards"] = _MOST_FORWARDS if is_large else found[b"max-forwards"]
     return extras or None
 
 

@@ -30,7 +30,7 @@ from bgproxy.protocol.values import (
     ResponseHead,
 )
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*))?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*))?")
 
 
 def _beginning_of(*parts: bytes) -> re.Pattern[bytes]:
@@ -42,7 +42,7 @@ def _beginning_of(*parts: bytes) -> re.Pattern[bytes]:
 
 
 _STATUS_LINE_SO_FAR = _beginning_of(
-    *(b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[01]"),
+    *(b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[0-9]"),
     *(b" ", b"[1-5]", b"[0-9]", b"[0-9]", rb" [\t -~\x80-\xff]*"),
 )
 
@@ -80,7 +80,8 @@ def read_response_head(
     if end < 0:
         return None
     minor, status, phrase = match.groups()
-    return _read_head(data, line_end + 2, end, method, int(minor), int(status), phrase)
+    # A higher minor version is read as the highest known one (RFC 9110 section 2.5).
+    return _read_head(data, line_end + 2, end, method, min(int(minor), 1), int(status), phrase)
 
 
 def _check_line_so_far(line: bytes, limits: HeadLimits) -> None:
@@ -119,10 +120,12 @@ def _read_head(
         # The answer is of no use without it (RFC 9110 section 15.5.22).
         kept += [b"Connection: Upgrade", b"Upgrade: " + found[b"upgrade"]]
     lines = as_lines(kept)
+    has_date = b"date" in found
     return ResponseHead(
         end + 4, status, lines, length, minor,
         length != UNTIL_CLOSE and is_persistent(options, minor),
-        length != UNTIL_CLOSE and _is_as_sent(data, end, lines, length),
+        has_date,
+        has_date and length != UNTIL_CLOSE and _is_as_sent(data, end, lines, length),
         extras,
     )  # fmt: skip
 

@@ -76,6 +76,7 @@ class ResponseHead:
         length: bytes of body, `CHUNKED` or `UNTIL_CLOSE`.
         minor: 0 or 1, the backend's HTTP version.
         keep_alive: whether the connection can carry another exchange after this one.
+        has_date: whether it says when it was made; else the proxy has to (RFC 9110 section 6.6.1).
         as_is: whether ``data[:end]`` may go to an HTTP/1.1 client untouched.
         extras: what was set aside, as in `RequestHead`: ``upgrade`` of a 101.
     """
@@ -86,5 +87,6 @@ class ResponseHead:
     length: int
     minor: int
     keep_alive: bool
+    has_date: bool
     as_is: bool
     extras: dict[bytes, bytes] | None

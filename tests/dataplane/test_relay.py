@@ -19,7 +19,7 @@ from tests.dataplane.harness import (
     table_of,
 )
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+OK = b"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
 
 
 async def start(*handlers):
@@ -116,7 +116,7 @@ async def test_answer_until_close_reaches_new_clients_in_chunks_and_old_ones_pla
 
     async def handle(reader, writer):
         await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\nhello")
+        writer.write(b"HTTP/1.1 200 OK\r\nDate: x\r\nX-A: 1\r\n\r\nhello")
 
     (backend,) = await start(handle)
     async with running(table_of([backend.port], [])) as proxy:
@@ -132,21 +132,21 @@ async def test_chunked_answer_reaches_an_old_client_plain() -> None:
     """HTTP/1.0 knows no chunks: they are taken off, and the close marks the end."""
     (backend,) = await start(
         answering(
-            b"HTTP/1.1 200 OK\r\nX-A: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nDate: x\r\nX-A: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
             b"5\r\nhello\r\n0\r\n\r\n"
         )
     )
     async with running(table_of([backend.port], [])) as proxy:
         answer = await proxy.talk(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
-    assert answer == b"HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\nhello"
+    assert answer == b"HTTP/1.1 200 OK\r\nDate: x\r\nX-A: 1\r\n\r\nhello"
 
 
 @pytest.mark.parametrize(
     ("method", "answer"),
     [
-        (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"),
-        (b"GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
-        (b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 1000\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 204 No Content\r\nDate: x\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 304 Not Modified\r\nDate: x\r\nContent-Length: 99\r\n\r\n"),
     ],
 )
 async def test_answers_without_body_keep_both_connections(method: bytes, answer: bytes) -> None:
@@ -330,7 +330,7 @@ async def test_short_body_never_ends_cleanly() -> None:
 
     async def handle(reader, writer):
         await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort")
+        writer.write(b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 10\r\n\r\nshort")
 
     (backend,) = await start(handle)
     async with running(table_of([backend.port], [])) as proxy:

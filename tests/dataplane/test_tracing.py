@@ -40,7 +40,7 @@ MALFORMED = (
     SAMPLED + b"\r\ntraceparent: " + SAMPLED,
 )
 GET = b"GET /a/b?secret=1 HTTP/1.1\r\nHost: shop.test:8080\r\nConnection: close\r\n%b\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+OK = b"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
 
 
 def traced(table: RoutingTable, collector: Collector, **settings: Any) -> RoutingTable:

@@ -42,10 +42,11 @@ def test_trace_is_shown_what_came_without_its_secrets() -> None:
     """RFC 9110 section 9.3.8."""
     secrets = (b"Cookie: s", b"AUTHORIZATION: s", b"proxy-authorization:s")
     sent, _ = request(b"TRACE", b"Max-Forwards: 0", b"A: cookie: b", *secrets)
-    answer = last_hop_answer(b"TRACE", sent)
+    answer = last_hop_answer(b"TRACE", sent, b"Date: x\r\n")
     head = door.read_response_head(answer, b"TRACE")
     assert head is not None
     assert b"\r\nContent-Type: message/http\r\n" in head.lines
+    assert head.has_date
     body = answer[head.end :]
     assert len(body) == head.length
     assert body == b"TRACE /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\nA: cookie: b\r\n\r\n"
@@ -53,6 +54,7 @@ def test_trace_is_shown_what_came_without_its_secrets() -> None:
 
 def test_options_is_answered_with_nothing() -> None:
     """A whole answer, and the connection's last."""
-    head = door.read_response_head(last_hop_answer(b"OPTIONS", b""), b"OPTIONS")
+    head = door.read_response_head(last_hop_answer(b"OPTIONS", b"", b"Date: x\r\n"), b"OPTIONS")
     assert head is not None
     assert (head.status, head.length, head.keep_alive) == (200, 0, False)
+    assert head.has_date

@@ -48,6 +48,7 @@ def test_answer_says_the_reason_to_people_and_machines() -> None:
         (b"application/vnd.api+json", "application/problem+json"),
         (b"text/html;q=0.5, APPLICATION/JSON;q=0.9", "application/problem+json"),
         (b"application/json;q=0, text/html;q=0.1", "text/html"),
+        (b"application/*", "application/problem+json"),
         (b"application/json;q=x", "text/plain"),
         (b"image/png, text/*", "text/plain"),
         (b";;,q=,\xff", "text/plain"),

@@ -660,7 +660,13 @@ def test_expectation_to_continue_goes_on(read) -> None:
     assert head.extras == {b"expect": b"100-Continue"}
 
 
-@pytest.mark.parametrize("value", [b"x", b"100-continue, x", b"", b"200-ok", b"100-continue;q=1"])
+def test_empty_list_of_expectations_expects_nothing(read) -> None:
+    """A recipient takes empty members, so a list of nothing else too (RFC 9110 section 5.6.1)."""
+    for value in (b"", b" , ", b"100-continue,,"):
+        assert read(get(b"Expect: " + value)).method == b"GET"
+
+
+@pytest.mark.parametrize("value", [b"x", b"100-continue, x", b"200-ok", b"100-continue;q=1"])
 def test_other_expectations_are_417(read, value: bytes) -> None:
     """RFC 9110 section 10.1.1."""
     assert refusal(read, get(b"Expect: " + value)) == (417, "expectation_failed")
@@ -672,7 +678,10 @@ def test_max_forwards_counts_for_trace_and_options_only(read) -> None:
     assert read(b"TRACE" + get(line)[3:]).extras == {b"max-forwards": b"3"}
     assert read(b"OPTIONS" + get(line)[3:]).extras == {b"max-forwards": b"3"}
     assert read(get(line)).extras is None
-    for value in (b"-1", b"x", b"", b"1, 2", b"9" * 10):
+    for value in (b"9" * 10, b"00" + b"9" * 40):
+        head = read(b"TRACE" + get(b"Max-Forwards: " + value)[3:])
+        assert head.extras == {b"max-forwards": b"999999999"}, "the most that is known here"
+    for value in (b"-1", b"x", b"", b"1, 2"):
         bad = get(b"Max-Forwards: " + value)[3:]
         assert refusal(read, b"TRACE" + bad) == (400, "bad_field")
 

@@ -64,6 +64,7 @@ def test_order_spelling_repetition_and_latin1_stay(read) -> None:
     """Fields and the reason phrase are forwarded byte for byte."""
     lines = (
         b"HTTP/1.1 299 Caf\xe9 \tok\r\nSet-Cookie: a\r\nset-cookie:b\r\nEmpty:\r\nN: \xff\t\r\n"
+        b"dAtE:\r\n"
         b"Content-Length: 3\r\n"
     )
     head = read(lines + b"\r\nabc")
@@ -77,14 +78,23 @@ def test_order_spelling_repetition_and_latin1_stay(read) -> None:
         (b"HTTP/1.1 200", b"HTTP/1.1 200 "),
         (b"HTTP/1.1 200 ", b"HTTP/1.1 200 "),
         (b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK"),
+        (b"HTTP/1.2 200 OK", b"HTTP/1.1 200 OK"),
+        (b"HTTP/1.9 200 OK", b"HTTP/1.1 200 OK"),
         (b"HTTP/1.1 599 \x80", b"HTTP/1.1 599 \x80"),
     ],
 )
 def test_status_line_goes_on_as_ours(read, line: bytes, sent_on: bytes) -> None:
     """The version is ours (RFC 9110 section 2.5), the phrase the backend's, the space required."""
-    head = read(line + b"\r\nContent-Length: 0\r\n\r\n")
-    assert head.lines == sent_on + b"\r\nContent-Length: 0\r\n"
+    head = read(line + b"\r\nDate: x\r\nContent-Length: 0\r\n\r\n")
+    assert head.lines == sent_on + b"\r\nDate: x\r\nContent-Length: 0\r\n"
     assert head.as_is is (line == sent_on)
+
+
+def test_answer_without_a_date_does_not_go_on_as_it_came(read) -> None:
+    """The proxy has to add one (RFC 9110 section 6.6.1)."""
+    for lines, has_date in (((b"Date: x",), True), ((b"A: Date",), False), ((b"Dates: x",), False)):
+        head = read(ok(*lines, b"Content-Length: 0"))
+        assert (head.has_date, head.as_is) == (has_date, has_date)
 
 
 # -- status line and fields --------------------------------------------------------------------
@@ -110,7 +120,6 @@ def test_status_line_goes_on_as_ours(read, line: bytes, sent_on: bytes) -> None:
         ),
         *(
             b"HTTP/2.0 200 OK",
-            b"HTTP/1.2 200 OK",
             b"HTTP/0.9 200 OK",
             b"HTTP/1 200 OK",
             b"RTSP/1.0 200 OK",
@@ -259,15 +268,15 @@ def test_bad_framing_is_refused_even_where_no_body_follows(read, status: bytes) 
 def test_answers_without_a_body(read, method: bytes, status: int, keeps_length: bool) -> None:
     """They end with their head; what GET would give is told but in 1xx and 204 (RFC 9110 8.6)."""
     first = b"HTTP/1.1 %d x\r\n" % status
-    head = read(first + b"Content-Length: 9\r\nA: b\r\n\r\n", method)
+    head = read(first + b"Content-Length: 9\r\nDate: b\r\n\r\n", method)
     assert (head.length, head.keep_alive) == (0, True)
     length = b"Content-Length: 9\r\n" if keeps_length else b""
-    assert head.lines == first + length + b"A: b\r\n"
+    assert head.lines == first + length + b"Date: b\r\n"
     assert head.as_is is keeps_length
     # A coding speaks of this hop only, and no chunk will follow (RFC 9112 section 6.1).
-    head = read(first + b"Transfer-Encoding: chunked\r\nA: b\r\n\r\n", method)
-    assert (head.length, head.lines) == (0, first + b"A: b\r\n")
-    head = read(first + b"A: b\r\n\r\n", method)
+    head = read(first + b"Transfer-Encoding: chunked\r\nDate: b\r\n\r\n", method)
+    assert (head.length, head.lines) == (0, first + b"Date: b\r\n")
+    head = read(first + b"Date: b\r\n\r\n", method)
     assert (head.length, head.keep_alive, head.as_is) == (0, True, True)
 
 
@@ -279,11 +288,11 @@ def test_205_is_framed_like_others(read) -> None:
 
 def test_length_and_coding_are_written_in_one_way(read) -> None:
     """What a client could read otherwise is written anew; the rest of the head is not touched."""
-    head = read(ok(b"Content-Length: 007", b"A: b"))
-    assert head.lines == b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nA: b\r\n"
+    head = read(ok(b"Content-Length: 007", b"Date: b"))
+    assert head.lines == b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nDate: b\r\n"
     assert not head.as_is
-    head = read(ok(b"A: b", b"transfer-encoding:CHUNKED", b"C: d"))
-    assert head.lines == b"HTTP/1.1 200 OK\r\nA: b\r\nTransfer-Encoding: chunked\r\nC: d\r\n"
+    head = read(ok(b"Date: b", b"transfer-encoding:CHUNKED", b"C: d"))
+    assert head.lines == b"HTTP/1.1 200 OK\r\nDate: b\r\nTransfer-Encoding: chunked\r\nC: d\r\n"
     assert not head.as_is
 
 
@@ -300,9 +309,9 @@ def test_length_and_coding_are_written_in_one_way(read) -> None:
 )
 def test_chunked_head_may_go_on_as_it_came_in_any_case(read, line: bytes, as_is: bool) -> None:
     """`lines` has our spelling either way."""
-    head = read(ok(line))
+    head = read(ok(line, b"Date: x"))
     assert head.as_is is as_is
-    assert head.lines == b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+    assert head.lines == b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nDate: x\r\n"
 
 
 # -- connection --------------------------------------------------------------------------------

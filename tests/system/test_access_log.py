@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.dataplane.harness import Backend, answering
 from tests.system.harness import Product, service_of
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+OK = b"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
 
 
 async def product(folder: Path, **keys: object) -> Product:

@@ -32,7 +32,7 @@ from tests.dataplane.harness import (
     read_head,
     table_of,
 )
-from tests.wire.wire import OK, read_to_end, reset, running_quietly, sockets_of, worker_of
+from tests.wire.wire import OK, dated, read_to_end, reset, running_quietly, sockets_of, worker_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,8 +43,8 @@ _GET = b"GET /faulty HTTP/1.1\r\nHost: x\r\n\r\n"
 _NEIGHBOUR = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 _UPLOAD = b"POST /faulty HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n" + bytes(200_000)
 _UPGRADE = b"GET /faulty HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
-_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
-_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+_HEAD = dated(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+_CHUNKED = dated(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
 _502 = b"HTTP/1.1 502 Bad Gateway\r\n"
 _504 = b"HTTP/1.1 504 Gateway Timeout\r\n"
 
@@ -196,12 +196,11 @@ FAULTS: list[tuple[str, Handler, bytes, bytes, bytes, Reason | None]] = [
     ("a byte of the head now and then", _saying(*[b"%c" % c for c in _HEAD]), _GET, _504,
      b"(response_timeout)\n", Reason.RESPONSE_TIMEOUT),
     ("stale connection", _stale, _GET, OK, b"ok", None),
-    ("answer before the upload ended", _saying(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno"), _UPLOAD,
-     b"HTTP/1.1 403 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\n", b"no", None),
-    ("slow close", _saying(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", then="wait"),
-     _GET, OK, b"ok", None),
-    ("close that ends nothing", _saying(b"HTTP/1.1 200 OK\r\n\r\nhello", then="wait"), _GET,
-     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"hello\r\n", Reason.RESPONSE_TIMEOUT),
+    ("answer before the upload ended", _saying(dated(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")),
+     _UPLOAD, dated(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"), b"no", None),
+    ("slow close", _saying(dated(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"),
+     then="wait"), _GET, OK, b"ok", None),
+    ("close that ends nothing", _saying(dated(b"HTTP/1.1 200 OK\r\n\r\nhello"), then="wait"), _GET, _CHUNKED, b"hello\r\n", Reason.RESPONSE_TIMEOUT),
     ("answers before it is asked", _saying(OK + OK + OK, then="wait"), _GET, OK, b"ok", None),
 ]  # fmt: skip
 

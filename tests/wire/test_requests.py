@@ -66,6 +66,7 @@ UNCHANGED: list[tuple[str, str, bytes]] = [
     ("9110 7.6.3", "Via of others", _with(b"Via: 1.1 a, 1.0 b\r\n")),
     ("9110 11.7.1", "Proxy-Authorization", _with(b"Proxy-Authorization: Basic eDp5\r\n")),
     ("9110 10.1.1", "Expect without a body", _with(b"Expect: 100-continue\r\n")),
+    ("9110 10.1.1", "Expect of an empty list", _post(b"Expect: \r\nContent-Length: 5\r\n", b"hello")),
     ("9110 7.6.2", "Max-Forwards of GET", _with(b"A: 1\r\n")),
     ("9110 13", "conditions", _with(b'If-None-Match: "a", W/"b"\r\nRange: bytes=0-1\r\n')),
 ]  # fmt: skip
@@ -100,6 +101,8 @@ CHANGED: list[tuple[str, str, bytes, bytes]] = [
     ("9112 6.1", "coding in capitals", _post(b"tRANSFER-eNCODING: CHUNKED\r\n", _5 + b"0\r\n\r\n"),
      _post(_TE, _5 + b"0\r\n\r\n")),
     ("9112 7.1", "size with zeros", _post(_TE, b"0005\r\nhello\r\n000\r\n\r\n"), _post(_TE, _5 + b"0\r\n\r\n")),
+    ("9112 7.1", "size with more zeros than a number has digits", _post(_TE, b"0" * 30 + b"5\r\nhello\r\n0\r\n\r\n"),
+     _post(_TE, _5 + b"0\r\n\r\n")),
     ("9112 7.1.1", "extensions", _post(_TE, b'5;a;b=c;d="e f"\r\nhello\r\n0;x\r\n\r\n'),
      _post(_TE, _5 + b"0\r\n\r\n")),
     ("9112 7.1.1", "white space before an extension", _post(_TE, b"5 ; a = b\r\nhello\r\n0\r\n\r\n"),
@@ -127,6 +130,8 @@ CHANGED: list[tuple[str, str, bytes, bytes]] = [
         fields=_HOST + b"Expect: 100-continue\r\n", version=b"HTTP/1.0"), _get()),
     ("9110 7.6.2", "Max-Forwards counts down", b"TRACE / HTTP/1.1\r\nHost: x\r\nMax-Forwards: 10\r\n\r\n",
      b"TRACE / HTTP/1.1\r\nHost: x\r\nMax-Forwards: 9\r\n\r\n"),
+    ("9110 7.6.2", "Max-Forwards beyond what is known", b"TRACE / HTTP/1.1\r\nHost: x\r\nMax-Forwards: 99999999999\r\n\r\n",
+     b"TRACE / HTTP/1.1\r\nHost: x\r\nMax-Forwards: 999999998\r\n\r\n"),
     ("9110 7.6.2", "Max-Forwards: 1", b"OPTIONS /a HTTP/1.1\r\nMax-Forwards: 1\r\nHost: x\r\n\r\n",
      b"OPTIONS /a HTTP/1.1\r\nHost: x\r\nMax-Forwards: 0\r\n\r\n"),
     ("9110 4.2.4", "whence a stranger says he comes", _with(

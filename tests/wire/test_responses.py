@@ -5,19 +5,21 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
+from email.utils import parsedate_to_datetime
 
 import pytest
 
 from bgproxy.domain.outcome import Reason
 from tests.dataplane.harness import PATIENCE, read_head
-from tests.wire.wire import OK, Wire, read_to_end, reading_side, reset
+from tests.wire.wire import OK, Wire, dated, read_to_end, reading_side, reset
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 _HEAD = b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n"
 _OLD = b"GET / HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"
-_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+_CHUNKED = dated(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
 _CHUNKS = b"5\r\nhello\r\n0\r\n\r\n"
 
 
@@ -66,7 +68,7 @@ UNCHANGED: list[tuple[str, str, bytes, bytes]] = [
 
 @pytest.mark.parametrize(
     ("request_", "answer"),
-    [pytest.param(r, a, id=f"{section} {name}") for section, name, r, a in UNCHANGED],
+    [pytest.param(r, dated(a), id=f"{section} {name}") for section, name, r, a in UNCHANGED],
 )
 async def test_reaches_the_client_as_sent(wire: Wire, request_: bytes, answer: bytes) -> None:
     """Every byte of the answer is the backend's, and the connection goes on."""
@@ -81,6 +83,9 @@ CHANGED: list[tuple[str, str, bytes, bytes, bytes]] = [
      b"Proxy-Connection: a\r\nUpgrade: h2,h2c\r\n\r\nok"), OK),
     ("9112 9.6", "the backend's close is not the client's", _GET,
      b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", OK),
+    ("9110 2.5", "HTTP/1.2 becomes 1.1", _GET, b"HTTP/1.2 200 OK\r\n" + OK.partition(b"\r\n")[2], OK),
+    ("9112 7.1", "size with more zeros than a number has digits", _GET,
+     _CHUNKED + b"0" * 30 + b"5\r\nhello\r\n" + b"0" * 30 + b"\r\n\r\n", _CHUNKED + _CHUNKS),
     ("9112 2.3", "HTTP/1.0 becomes 1.1", _GET, b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", OK),
     ("9110 8.6", "204 has no length", _GET, b"HTTP/1.1 204 x\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 204 x\r\n\r\n"),
     ("9112 6.1", "304 has no coding", _GET, b"HTTP/1.1 304 x\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -100,7 +105,10 @@ CHANGED: list[tuple[str, str, bytes, bytes, bytes]] = [
 
 @pytest.mark.parametrize(
     ("request_", "answer", "expected"),
-    [pytest.param(r, a, e, id=f"{section} {name}") for section, name, r, a, e in CHANGED],
+    [
+        pytest.param(r, dated(a), dated(e), id=f"{section} {name}")
+        for section, name, r, a, e in CHANGED
+    ],
 )
 async def test_reaches_the_client_as_the_rfc_has_it(
     wire: Wire, request_: bytes, answer: bytes, expected: bytes
@@ -111,7 +119,7 @@ async def test_reaches_the_client_as_the_rfc_has_it(
 
 
 def _with(fields: bytes, body: bytes = b"ok") -> bytes:
-    return b"HTTP/1.1 200 OK\r\n%b\r\n%b" % (fields, body)
+    return dated(b"HTTP/1.1 200 OK\r\n%b\r\n%b" % (fields, body))
 
 
 REFUSED: list[tuple[str, str, bytes]] = [
@@ -211,11 +219,46 @@ async def test_never_ends_cleanly(wire: Wire, answer: bytes, beginning: bytes) -
     writer.close()
 
 
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        pytest.param(_GET, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", id="length"),
+        pytest.param(_GET, b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", id="error"),
+        pytest.param(_GET, b"HTTP/1.1 204 No\r\n\r\n", id="204"),
+        pytest.param(_GET, b"HTTP/1.1 304 No\r\n\r\n", id="304"),
+        pytest.param(_HEAD, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", id="HEAD"),
+        pytest.param(
+            _GET,
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            id="chunks",
+        ),
+        pytest.param(
+            _GET, b"HTTP/1.1 103 x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", id="103"
+        ),
+    ],
+)
+async def test_answer_without_a_date_gets_one(wire: Wire, request_: bytes, answer: bytes) -> None:
+    """A recipient with a clock appends what is missing to what it forwards (RFC 9110 6.6.1)."""
+    wire.answer = answer
+    seen = await wire.send(request_)
+    (date,) = re.findall(rb"\r\nDate: ([^\r]*)", seen)
+    age = time.time() - parsedate_to_datetime(date.decode()).timestamp()
+    assert -1 < age < PATIENCE
+    assert seen.replace(b"Connection: close\r\nDate: %b\r\n" % date, b"") == answer
+
+
+async def test_date_of_the_backend_stays(wire: Wire) -> None:
+    """However it is spelled, and whatever it says (RFC 9110 section 6.6.1)."""
+    wire.answer = b"HTTP/1.1 200 OK\r\ndAtE: long ago\r\nConnection: a\r\nContent-Length: 0\r\n\r\n"
+    seen = await wire.send(_GET)
+    assert re.findall(rb"(?i)\r\nDate: ([^\r]*)", seen) == [b"long ago"]
+
+
 async def test_answer_that_the_close_ends_is_reframed(wire: Wire) -> None:
     """Chunks for HTTP/1.1, a plain close for HTTP/1.0 (RFC 9112 section 6.3, rule 8)."""
-    wire.answer = b"HTTP/1.1 200 OK\r\nA: 1\r\n\r\nhello"
+    wire.answer = dated(b"HTTP/1.1 200 OK\r\nA: 1\r\n\r\nhello")
     seen = await wire.send_open(_GET + b"GET / HTTP/1.0\r\n\r\n")
-    assert seen == (
+    assert seen == dated(
         b"HTTP/1.1 200 OK\r\nA: 1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
         b"HTTP/1.1 200 OK\r\nA: 1\r\n\r\nhello"
     )
@@ -243,7 +286,7 @@ async def test_reset_does_not_end_an_answer_that_the_close_would(wire: Wire) -> 
 async def test_chunks_for_an_old_client_are_taken_off(wire: Wire) -> None:
     """HTTP/1.0 knows no chunks and no trailers (RFC 9112 section 7.1.3)."""
     wire.answer = _CHUNKED + b"5\r\nhello\r\n6\r\n world\r\n0\r\nX-Sum: 1\r\n\r\n"
-    assert await wire.send_open(_OLD) == b"HTTP/1.1 200 OK\r\n\r\nhello world"
+    assert await wire.send_open(_OLD) == dated(b"HTTP/1.1 200 OK\r\n\r\nhello world")
 
 
 async def test_many_interim_answers_on_one_backend_connection(wire: Wire) -> None:
@@ -259,7 +302,7 @@ async def test_answer_before_the_upload_ended_is_delivered(wire: Wire) -> None:
     """A backend that resets behind its early answer does not take the answer along."""
 
     async def refuse(reader, writer):
-        writer.write(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
+        writer.write(dated(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno"))
         await writer.drain()
         writer.close()
 

@@ -249,6 +249,24 @@ REFUSED: list[tuple[str, str, bytes, int]] = [
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        b"HEAD / HTTP/1.1\r\n\r\n",
+        b"HEAD / HTTP/1.1\r\nHost: x\r\nA : 1\r\n\r\n",
+        b"\r\nHEAD / HTTP/3.0\r\nHost: x\r\n\r\n",
+        b"HEAD /a b HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+async def test_refusal_of_a_head_has_no_body(wire: Wire, data: bytes) -> None:
+    """Whatever else was wrong, the client reads no body behind it (RFC 9110 section 9.3.2)."""
+    answer = await wire.send_open(data)
+    assert re.match(rb"HTTP/1\.1 (400|505) ", answer)
+    assert b"\r\nContent-Length: " in answer
+    assert answer.endswith(b"\r\n\r\n")
+    assert answer.count(b"\r\n\r\n") == 1
+
+
+@pytest.mark.parametrize(
     ("data", "status"),
     [pytest.param(data, status, id=f"{section} {name}") for section, name, data, status in REFUSED],
 )

@@ -11,7 +11,7 @@ import pytest
 from bgproxy.domain.model import Color, ServiceLimits, Timeouts
 from bgproxy.domain.outcome import Reason
 from tests.dataplane.harness import PATIENCE, read_head
-from tests.wire.wire import OK, Wire, read_to_end, reset, send_until_stuck, wired
+from tests.wire.wire import OK, Wire, dated, read_to_end, reset, send_until_stuck, wired
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -193,8 +193,8 @@ async def test_upgrade_with_a_complete_body(wire: Wire) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [OK, b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno",
-     b"HTTP/1.1 426 x\r\nContent-Length: 0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"],
+    [OK, dated(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno"), dated(
+        b"HTTP/1.1 426 x\r\nContent-Length: 0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")],
 )  # fmt: skip
 async def test_upgrade_that_is_declined(wire: Wire, answer: bytes) -> None:
     """Any other answer is an answer, and both connections go on as HTTP."""

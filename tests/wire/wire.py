@@ -27,13 +27,19 @@ from tests.dataplane.harness import (
     table_of,
 )
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+OK = b"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
+DATE = b"Date: Tue, 24 Nov 2026 12:00:00 GMT\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: evil\r\n\r\n"
 
 _OURS = re.compile(
     rb"(?:X-Forwarded-For: 127\.0\.0\.1|X-Forwarded-Proto: http|X-Forwarded-Host: [^\r]*"
     rb"|X-Request-Id: [0-9a-f]{13,}|X-Request-Start: t=[0-9]+)\r\n"
 )
+
+
+def dated(answers: bytes) -> bytes:
+    """Answers with a Date behind each status line but the interim ones', so that none is added."""
+    return re.sub(rb"(HTTP/1\.[01] [2-5][0-9][0-9]\b[^\r\n]*\r\n)(?!Date)", rb"\1" + DATE, answers)
 
 
 class Wire:
