@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 BUILD  := pyproject.toml $(wildcard bgproxy/protocol/*.pyx)
 
-.PHONY: help demo test check format bench bench-more bench-quick storm simulate plots docs screenshots lock clean
+.PHONY: help demo test check format bench bench-more bench-quick storm simulate plots reference docs screenshots lock clean
 
 help:
 	@echo "make demo         two sample applications and the proxy before them, until Ctrl-C"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench-quick  a first impression, in a minute"
 	@echo "make storm        1,000 switches under load, with a ledger at both ends"
 	@echo "make simulate     how often the rollback judge is wrong, and how quick it is; twenty minutes"
+	@echo "make reference    the pages that are written from the code"
 	@echo "make docs         the documentation as a site, in site/"
 	@echo "make screenshots  the dashboard's pictures in the documentation; two minutes"
 	@echo "make plots        the pictures of the judge and of a deployment's phases, for the documentation"
@@ -65,6 +66,11 @@ storm: $(VENV)/dev.stamp
 
 simulate: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.simulate
+
+reference: $(VENV)/dev.stamp
+	$(BIN)/python -m bgproxy.config.reference
+	$(BIN)/python -m bgproxy.controlplane.reference
+	$(BIN)/python -m tests.docs_reference
 
 docs: $(VENV)/dev.stamp
 	$(BIN)/mkdocs build --strict
