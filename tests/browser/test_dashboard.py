@@ -322,6 +322,27 @@ def test_a_release_that_was_taken_back_stays_in_sight(admin: Admin, page: Page) 
     _text(page, "h1", "Deployment 1")
 
 
+def test_a_service_that_is_gone_may_come_back(admin: Admin, page: Page) -> None:
+    """A reload took it away and another one brought it back; the page says both."""
+    page.goto(f"{admin.url}/#/services/default")
+    _text(page, "h1", "● blue is live")
+    admin.operations.names = ["shop"]
+    _text(page, ".problem", "There is no service 'default'.")
+    admin.operations.names = ["default", "shop"]
+    _text(page, "h1", "● blue is live")
+
+
+def test_a_page_that_is_closed_leaves_nothing_behind(admin: Admin, browser: Browser) -> None:
+    """Its event stream ends with it."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(admin.url)
+    _text(page, "#connection", "✓ live")
+    wait_for(lambda: admin.server.subscribers == 1)
+    context.close()
+    wait_for(lambda: admin.server.subscribers == 0)
+
+
 def test_a_proxy_that_is_gone_is_noticed(page: Page) -> None:
     """The page does not show yesterday's state as if it were today's."""
     with admin_in_thread() as admin:

@@ -41,8 +41,11 @@ function onEvent(event) {
 // Draws what the stream brought, into the view that the address asks for.
 async function show(data) {
   if (view === null) choose(data.services);
+  const shown = view;
   try {
-    await view?.update(data);
+    await shown.update(data);
+    // After a refusal that is over: what was shown in its place goes.
+    if (shown === view && !shown.element.isConnected) main.replaceChildren(shown.element);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     showProblem(error);
@@ -74,6 +77,7 @@ function showProblem(error) {
     askToken(token.get() ? "The token was not accepted." : usualTokenText);
     return;
   }
+  if (main.querySelector(".problem")?.textContent === error.message) return; // said already
   main.replaceChildren(h("p", { class: "problem", role: "alert" }, error.message), h("p", {}, h("a", { href: "#/" }, "All services")));
 }
 

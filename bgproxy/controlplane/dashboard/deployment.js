@@ -20,13 +20,7 @@ export class DeploymentView {
 
   async update() {
     if (this.isFinal) return;
-    let one;
-    try {
-      one = await get(this.path);
-    } catch (error) {
-      this.isFinal = error.status === 404;
-      throw error;
-    }
+    const one = await get(this.path);
     this.isFinal = one.outcome !== null;
     const { bake, ...rest } = one.explanation || {};
     const name = `${KIND[one.kind] || one.kind} of ${one.service} to ${SHAPE[one.to]} ${one.to}`;
