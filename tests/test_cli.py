@@ -201,7 +201,7 @@ def test_pause_resume_and_backends(admin: Admin) -> None:
 def test_history_is_a_table(admin: Admin) -> None:
     """When, what, who and how it ended."""
     lines = run("history", "--admin", admin.url).stdout.splitlines()
-    assert lines[0].split() == "when what from -> to release gen outcome who why".split()
+    assert lines[0].split() == "id when what from -> to release gen outcome who why".split()
     assert "blue -> green" in lines[1]
     assert "under way" in lines[1]
 

@@ -72,7 +72,7 @@ def drill(session: Session, stay: str) -> None:
 def _gate(session: Session, name: str, back: DeploymentDocument) -> dict[str, Any] | None:
     """What the judge's gate said; None where releases are not judged, so that there is none."""
     explained: dict[str, Any] = dict(session.client.deployment(name, back["id"]))
-    gate: dict[str, Any] | None = explained["explanation"].get("drill", {}).get("gate")
+    gate: dict[str, Any] | None = explained.get("explanation", {}).get("drill", {}).get("gate")
     return gate
 
 

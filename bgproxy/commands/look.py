@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from bgproxy.commands import text
+from bgproxy.commands.explain import explanation_lines
 from bgproxy.commands.session import Session, client_command
 
 
@@ -35,11 +36,20 @@ def status(session: Session, name: str | None) -> None:
 
 
 @click.command()
+@click.argument("deployment", metavar="[ID]", type=click.IntRange(min=1), required=False)
 @click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True)
 @client_command
-def history(session: Session, limit: int) -> None:
-    """Show the last deployments: what, when, by whom, why, and how it ended."""
-    deployments = session.client.history(session.service()["name"], limit)
+def history(session: Session, deployment: int | None, limit: int) -> None:
+    """Show the last deployments, or why the one with this ID ended as it did."""
+    name = session.service()["name"]
+    if deployment is not None:
+        explained = session.client.deployment(name, deployment)
+        if session.is_json:
+            session.print_json(explained)
+        else:
+            click.echo("\n".join(explanation_lines(explained)))
+        return
+    deployments = session.client.history(name, limit)
     if session.is_json:
         session.print_json({"deployments": deployments})
     elif deployments:

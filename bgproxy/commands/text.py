@@ -147,9 +147,10 @@ def errors(environment: EnvironmentDocument) -> str:
 
 def deployment_rows(deployments: Iterable[DeploymentDocument]) -> list[str]:
     """The history as an aligned table."""
-    header = ("when", "what", "from -> to", "release", "gen", "outcome", "who", "why")
+    header = ("id", "when", "what", "from -> to", "release", "gen", "outcome", "who", "why")
     rows = (
         (
+            str(one["id"]),
             moment(one["requested_at"]),
             _KINDS.get(one["kind"], one["kind"]),
             f"{one['from']} -> {one['to']}",
