@@ -32,18 +32,18 @@ def test_runs_without_a_verdict_are_the_slowest() -> None:
 
 
 def test_a_small_study_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a page and as data; steady traffic and shared failures are left alone."""
-    kinds = ("steady", "a bad second a minute")
-    monkeypatch.setattr(study, "HEALTHY", {kind: study.HEALTHY[kind] for kind in kinds})
+    """As a page and as data; every kind of healthy traffic and shared failures are left alone."""
     monkeypatch.setattr(study, "HARD", {})
-    monkeypatch.setattr(study, "STEADY_TIMES", 1)
+    monkeypatch.setattr(study, "TIMES", {})
     monkeypatch.setattr(sys, "argv", ["simulate", "--runs", "1", "--output", str(tmp_path)])
     study.main()
     document = json.loads((tmp_path / "simulate.json").read_text())
-    assert len(document["healthy"]) == 20 + 12
+    kinds = {(cell["shape"], cell["rate"], cell["share"]) for cell in document["healthy"]}
+    assert len(kinds) == 7 * 5 * 4
     assert not any(cell["rolled_back"] for cell in document["healthy"] + document["shared"])
+    assert all(c["rolled_back"] for c in document["harm"] if c["share"] >= 0.5)
     page = (tmp_path / "simulate.md").read_text()
-    assert "0 false rollbacks in 32 bakes: with 95 % confidence fewer than one in 11" in page
+    assert "0 false rollbacks in 140 bakes: with 95 % confidence fewer than one in 47" in page
     assert "0 rollbacks in 9 runs" in page
 
 
