@@ -100,17 +100,16 @@ class RequestLog:
         epoch_offset, prefix = self._worker.epoch_offset, self._worker.request_prefix
         places, make, add = self._places, self._format.line, self.file.add
         for note in self._pending:
-            started, seconds, where, head, number, address = note[:6]
-            status, reason, taken, given, detail = note[6:]
+            began, seconds, where, head, number, client, status, reason, taken, given, detail = note
             place = places.get(where)
             if place is None:
                 place = self._place(where)
             outcome = b"ok" if reason is None else _OUTCOMES[reason]
             add(
                 make(
-                    started + epoch_offset,
+                    began + epoch_offset,
                     place,
-                    address.encode("latin-1"),
+                    client.encode("latin-1"),
                     head,
                     (status, outcome, seconds, taken, given),
                     kept_request_id(head.extras) or b"%b%x" % (prefix, number),
