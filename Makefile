@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 BUILD  := pyproject.toml $(wildcard bgproxy/protocol/*.pyx)
 
-.PHONY: help demo test check format bench bench-more bench-quick storm simulate plots reference docs screenshots lock clean
+.PHONY: help demo test check format bench bench-more bench-quick storm simulate plots reference docs screenshots image-check sbom lock clean
 
 help:
 	@echo "make demo         two sample applications and the proxy before them, until Ctrl-C"
@@ -24,6 +24,8 @@ help:
 	@echo "make docs         the documentation as a site, in site/"
 	@echo "make screenshots  the dashboard's pictures in the documentation; two minutes"
 	@echo "make plots        the pictures of the judge and of a deployment's phases, for the documentation"
+	@echo "make image-check  build the container image and run it; needs root, buildah, mmdebstrap"
+	@echo "make sbom         what the proxy is made of, as CycloneDX, in dist/"
 	@echo "make lock         bring the locked requirements up to date"
 	@echo "make clean        remove what these made"
 
@@ -81,6 +83,15 @@ screenshots: $(VENV)/dev.stamp
 plots: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.state_drawing
 	$(BIN)/python -m benchmarks.judge_plots
+
+image-check:
+	tests/image/check
+
+sbom: $(VENV)/dev.stamp
+	@mkdir -p dist
+	$(PIP) install cyclonedx-bom
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file dist/bgproxy.cdx.json requirements.lock
 
 lock: $(VENV)/dev.stamp
 	$(PIP) install uv
