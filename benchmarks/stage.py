@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -97,11 +99,17 @@ def _wait_for_an_answer(port: int) -> None:
 
 @contextlib.contextmanager
 def on_stage(cores: int | str = LOAD_CORE) -> Iterator[Stage]:
-    """A stage for as long as the block runs; the backends have these cores."""
+    """A stage for as long as the block runs; the backends have these cores.
+
+    TERM ends it in order as well: what was started must not go on and eat the cores that the next
+    measurement needs.
+    """
+    former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with (
         tempfile.TemporaryDirectory(prefix="bgproxy-bench-") as name,
         contextlib.ExitStack() as stack,
     ):
+        stack.callback(signal.signal, signal.SIGTERM, former)
         folder = Path(name)
         tools = build(folder)
         blue, green = free_port(), free_port()
