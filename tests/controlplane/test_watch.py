@@ -22,6 +22,7 @@ from bgproxy.domain.model import (
 )
 from bgproxy.domain.outcome import Reason
 from bgproxy.errors import Refused, StateError
+from bgproxy.state import ledger
 from bgproxy.state.channel import FailureSample
 from bgproxy.state.ledger import Pointer
 from tests.controlplane.harness import ControlPlane, FakeBackend, control_plane
@@ -290,3 +291,32 @@ async def test_a_bake_ends_when_it_was_said_to(tmp_path: Path) -> None:
         ended = time.time()
         until = datetime.fromisoformat(done["rollback_possible_until"]).timestamp()
         assert until <= ended < until + 0.35
+
+
+def fail_by_clients(plane: ControlPlane, second: int, slots: list[int]) -> None:
+    """One request of each of these clients fails in that second, and ten of others succeed."""
+    cells = plane.fleet.ledger.cells
+    base = ledger.clients_base(0, plane.entry.slot, GREEN)
+    for slot in slots:
+        cells[base + ledger.CLIENT_FAILURES + slot] += 1
+    plane.second(second, ok=10, failed=len(slots))
+
+
+async def test_one_client_of_many_takes_nothing_back(tmp_path: Path) -> None:
+    """However long it fails; when as much fails for everybody, that is harm."""
+    async with control_plane(tmp_path) as (plane, _, _):
+        plane.coordinator._sampler.sample(plane.entry, 0.0)
+        base = ledger.clients_base(0, plane.entry.slot, BLUE)
+        for slot in range(100):
+            plane.fleet.ledger.cells[base + ledger.CLIENT_VISITS + slot] += 3
+        await switch(plane)
+        bake = plane.entry.watched and plane.entry.watched.bake
+        assert bake
+        assert bake.explain()["clients"] == 100
+        for second in range(1, 100):
+            fail_by_clients(plane, second, [200])
+        assert bake.judge.failures <= 1
+        for second in range(100, 115):
+            fail_by_clients(plane, second, [second, second - 20])
+        assert (await plane.event("auto_rollback")).data["actor"] == "judge"
+        assert bake.explain()["reasons"] == {"server_error": 129}

@@ -7,8 +7,9 @@ import pytest
 from bgproxy.controlplane.record import judged
 from bgproxy.domain.model import Color
 from bgproxy.domain.outcome import Reason
-from tests.dataplane.harness import Backend, read_head, running, table_of
+from tests.dataplane.harness import Backend, answering, read_head, running, table_of
 
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 FAILING = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -48,3 +49,17 @@ async def test_what_a_client_ended_late_or_on_an_excluded_path_is_left_out_once(
         assert totals.codes == {200: 3, 499: 1, 500: 1}
         assert (totals.late, totals.excluded) == ((1, 0) if is_late else (0, 1))
         assert (judged(totals).successes, judged(totals).failures) == (3, 0)
+
+
+async def test_who_asks_is_known_from_a_sample() -> None:
+    """A visit of each tick; none on paths that are not judged, none of what is late."""
+    backend = await Backend(answering(OK)).start()
+    async with running(table_of([backend.port], [], exclude_paths=("/probe",))) as proxy:
+        await proxy.talk(b"GET /probe HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert sum(proxy.ledger.visits(0, Color.BLUE)) == 0
+        for _ in range(3):
+            await proxy.talk(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        visits = proxy.ledger.visits(0, Color.BLUE)
+        assert 1 <= sum(visits) <= 3
+        assert visits[proxy.ledger.client_slot("127.0.0.1")] == sum(visits)
+        assert sum(proxy.ledger.clients(0, Color.BLUE)) == 0
