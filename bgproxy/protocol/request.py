@@ -226,11 +226,12 @@ def _bad_coding(coding: bytes) -> BadRequest:
 
 def _read_expectation(kept: list[bytes], found: dict[bytes, bytes], minor: int) -> list[bytes]:
     """100-continue is the backend's to answer; HTTP/1.0 does not know it (RFC 9110 10.1.1)."""
-    if not minor:
+    members = set(list_members(found[b"expect"]))
+    if not minor or not members:
+        # An empty list asks for nothing (RFC 9110 section 5.6.1), but Node answers 417 to it.
         del found[b"expect"]
         return without(kept, {b"expect"})
-    # A list may be empty, and then it asks for nothing (RFC 9110 section 5.6.1).
-    if set(list_members(found[b"expect"])) - {b"100-continue"}:
+    if members != {b"100-continue"}:
         raise BadRequest(417, "expectation_failed", "the only expectation known is 100-continue")
     return kept
 

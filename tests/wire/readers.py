@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import json
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
 import h11
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from tests.dataplane.harness import PATIENCE, Backend, free_port
 
@@ -29,6 +29,21 @@ const server = http.createServer({maxHeaderSize: 65536}, (request, answer) => {
   });
 });
 server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+"""
+
+_NODE_CLIENT = """
+const http = require('http');
+const agent = new http.Agent({keepAlive: true, maxSockets: 1});
+require('readline').createInterface({input: process.stdin}).on('line', port => {
+  http.get({port, host: '127.0.0.1', agent, headers: {Host: 'x'}}, answer => {
+    const pieces = [];
+    answer.on('data', piece => pieces.push(piece));
+    answer.on('end', () => console.log(JSON.stringify({
+      status: answer.statusCode, fields: answer.rawHeaders,
+      body: Buffer.concat(pieces).toString('latin1'),
+    })));
+  }).on('error', error => console.log(JSON.stringify({status: 0, fields: [], body: error.code})));
+});
 """
 
 _NGINX = """
@@ -134,13 +149,94 @@ async def _aiohttp_port() -> AsyncIterator[int]:
 @contextlib.asynccontextmanager
 async def _process(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     try:
         yield process
     finally:
         process.terminate()
         await process.wait()
+
+
+Answer = tuple[int, list[tuple[str, str]], str]
+"""A final answer: status, fields as names and values, payload."""
+
+Ask = Callable[[int], Awaitable[Answer]]
+"""Sends ``GET /`` to a port and tells how the answer was read."""
+
+
+def _answer(status: int, fields: Iterable[tuple[bytes, bytes]], body: bytes) -> Answer:
+    pairs = [(n.decode("latin-1").lower(), v.strip(b" \t").decode("latin-1")) for n, v in fields]
+    return status, sorted(pairs), body.decode("latin-1")
+
+
+async def _ask_by_h11(port: int) -> Answer:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    connection = h11.Connection(h11.CLIENT)
+    writer.write(connection.send(h11.Request(method="GET", target="/", headers=[("Host", "x")])))
+    connection.send(h11.EndOfMessage())
+    head: h11.Response | None = None
+    body = b""
+    try:
+        while not isinstance(event := connection.next_event(), h11.EndOfMessage):
+            if event is h11.NEED_DATA:
+                connection.receive_data(await reader.read(1 << 16))
+            elif isinstance(event, h11.Response):
+                head = event
+            elif isinstance(event, h11.Data):
+                body += bytes(event.data)
+    finally:
+        writer.close()
+    assert head is not None
+    return _answer(head.status_code, head.headers.raw_items(), body)
+
+
+async def _ask_by_aiohttp(port: int) -> Answer:
+    async with (
+        ClientSession(auto_decompress=False) as session,
+        session.get(f"http://127.0.0.1:{port}/", allow_redirects=False) as answer,
+    ):
+        return _answer(answer.status, answer.raw_headers, await answer.read())
+
+
+@contextlib.asynccontextmanager
+async def _node_client() -> AsyncIterator[Ask]:
+    async with _process("node", "-e", _NODE_CLIENT) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        questions, answers = process.stdin, process.stdout
+
+        async def ask(port: int) -> Answer:
+            questions.write(b"%d\n" % port)
+            told = json.loads(await answers.readline())
+            parts = [part.encode("latin-1") for part in told["fields"]]
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            return _answer(told["status"], pairs, told["body"].encode("latin-1"))
+
+        yield ask
+
+
+@contextlib.asynccontextmanager
+async def answer_reader(name: str, proxy: int) -> AsyncIterator[Ask]:
+    """Run a reader of answers.
+
+    Args:
+        name: ``h11``, ``aiohttp`` or ``node``; ``nginx`` or ``haproxy`` before us, read by h11.
+        proxy: the port that will be asked.
+    """
+    if name == "h11":
+        yield _ask_by_h11
+    elif name == "aiohttp":
+        yield _ask_by_aiohttp
+    elif name == "node":
+        async with _node_client() as ask:
+            yield ask
+    else:
+        async with front_port(name, proxy) as front:
+            yield lambda _: _ask_by_h11(front)
 
 
 async def _until_listening(port: int) -> None:
@@ -183,10 +279,16 @@ async def reader_port(name: str) -> AsyncIterator[int]:
             yield await stack.enter_async_context(_aiohttp_port())
             return
         inner = (await Backend(_serve_h11).start()).port
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        yield await stack.enter_async_context(front_port(name, inner))
+
+
+@contextlib.asynccontextmanager
+async def front_port(name: str, inner: int) -> AsyncIterator[int]:
+    """Run ``nginx`` or ``haproxy`` before a port; its own."""
+    with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         file = _write_config(name, folder, port, inner)
         flag = "-c" if name == "nginx" else "-f"
-        await stack.enter_async_context(_process(name, flag, file))
-        await _until_listening(port)
-        yield port
+        async with _process(name, flag, file):
+            await _until_listening(port)
+            yield port

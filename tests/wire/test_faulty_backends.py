@@ -242,12 +242,16 @@ async def _quiet_sockets(proxy: Proxy) -> int:
 
 async def test_refused(proxy: Proxy) -> None:
     """Nobody listens: told at once."""
+    held = await _quiet_sockets(proxy)
     await _check(proxy, free_port(), _GET, _502, b"(connect_refused)\n", Reason.CONNECT_REFUSED)
+    await proxy.until(lambda: len(sockets_of(worker_of(proxy))) <= held)
 
 
 async def test_ignored(proxy: Proxy, syn_hole: int) -> None:
     """The connection attempt is not answered: told after the time for connecting."""
+    held = await _quiet_sockets(proxy)
     await _check(proxy, syn_hole, _GET, _504, b"(connect_timeout)\n", Reason.CONNECT_TIMEOUT)
+    await proxy.until(lambda: len(sockets_of(worker_of(proxy))) <= held)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ NOT_TAKEN: dict[str, set[str]] = {
         "9110 9.1 method of odd token bytes: 400",
         "9110 9.3.8 TRACE: 405",
         "9110 7.6.2 Max-Forwards counts down: 405",
+        "9110 7.6.2 Max-Forwards beyond what is known: 405",
         "9112 3.2.1 escapes stay as they are: 400",
         "9112 3.2.4 OPTIONS *: 400",
         "9112 3.2.4 OPTIONS of an authority: 400",
