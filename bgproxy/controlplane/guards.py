@@ -102,13 +102,14 @@ def check_host(access: Access) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        host = _host_name(request.host)
+        field = request.headers.get("Host", "")  # request.host would ask DNS where there is none
+        host = _host_name(field)
         is_known = host in _LOOPBACK_NAMES or host in access.hosts
         if not is_known and not _is_own_address(host, request):
             raise Refused(
                 421,
                 "host-not-allowed",
-                f"{request.host!r} is not a name of this listener; add it to admin.allowed_hosts.",
+                f"{field!r} is not a name of this listener; add it to admin.allowed_hosts.",
             )
         return await handler(request)
 
@@ -138,7 +139,7 @@ async def check_site(request: web.Request, handler: Handler) -> web.StreamRespon
     if request.method not in SAFE_METHODS:
         site = request.headers.get("Sec-Fetch-Site", "none")
         origin = request.headers.get("Origin")
-        foreign = origin is not None and urlsplit(origin).netloc != request.host
+        foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("Host")
         if site not in ("none", "same-origin") or foreign:
             raise Refused(
                 403, "cross-site", "Changes are taken from this listener's own page only."

@@ -31,6 +31,7 @@ NEEDED = {
     ("GET", f"{BASE}/diff"): Role.READ,
     ("GET", f"{BASE}/timeline"): Role.READ,
     ("GET", "/v1/events"): Role.READ,
+    ("GET", "/v1/requests/{request}"): Role.READ,
     ("POST", f"{BASE}/rollback"): Role.ROLLBACK,
     ("POST", f"{BASE}/switch"): Role.SWITCH,
     ("POST", f"{BASE}/verify"): Role.SWITCH,
