@@ -154,7 +154,7 @@ class Site:
                 await asyncio.sleep(0.1)
         self.statuses_before = Counter(self.traffic.statuses)
         path = f"/deployments/{self.switched['id']}"
-        bake = (await self.call("GET", path))["explanation"]["bake"]
+        bake: dict[str, Any] = (await self.call("GET", path))["explanation"]["bake"]
         usual = {k: v for k, v in bake["baseline"].items() if k in Baseline.__dataclass_fields__}
         rate = bake["requests"] / (bake["seconds"] - POLICY.grace)
         estimate = Judge(POLICY, Baseline(**usual)).seconds_to_find(self.share, rate)
