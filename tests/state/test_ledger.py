@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bgproxy.domain.clients import CLIENT_SLOTS
 from bgproxy.domain.model import Color
 from bgproxy.domain.outcome import Reason
 from bgproxy.errors import StateError
@@ -174,6 +175,22 @@ def test_failures_are_counted_by_client(block: Ledger) -> None:
     block.fold(1)
     assert block.clients(1, Color.BLUE)[slot] == sum(block.clients(1, Color.BLUE)) == 6
     assert sum(block.clients(1, Color.GREEN)) == sum(block.clients(0, Color.BLUE)) == 0
+
+
+def test_visits_are_counted_beside_failures_and_outlive_their_worker(block: Ledger) -> None:
+    """Neither runs into the other, nor into the next series."""
+    block.use(2, 0)
+    base = ledger.clients_base(0, 1, Color.BLUE)
+    last = CLIENT_SLOTS - 1
+    block.cells[base + ledger.CLIENT_FAILURES + last] += 1
+    block.cells[base + ledger.CLIENT_VISITS] += 2
+    block.cells[base + ledger.CLIENT_VISITS + last] += 3
+    for _ in range(2):
+        visits = block.visits(1, Color.BLUE)
+        assert (visits[0], visits[last], sum(visits)) == (2, 3, 5)
+        assert sum(block.clients(1, Color.BLUE)) == 1
+        assert not any(block.visits(1, Color.GREEN) + block.clients(1, Color.GREEN))
+        block.fold(0)
 
 
 def test_clients_are_hashed_anew_for_every_ledger() -> None:
