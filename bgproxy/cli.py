@@ -26,6 +26,7 @@ from bgproxy.commands import (
     token,
     tools,
     watch,
+    why,
 )
 from bgproxy.commands.session import shared_options
 from bgproxy.errors import BgproxyError, ConfigError
@@ -99,6 +100,7 @@ for command in (
     audit.audit,
     look.diff,
     watch.watch,
+    why.why,
     preview.preview_link,
     token.token,
     tools.healthcheck,

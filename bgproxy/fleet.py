@@ -30,6 +30,7 @@ _START_SECONDS = 20.0
 _FAST_DEATH_SECONDS = 1.0
 _LONGEST_RESPAWN_DELAY = 0.5
 _KILL_SECONDS = 5.0
+_FIND_SECONDS = 2.0
 
 log = structlog.get_logger("bgproxy.fleet")
 
@@ -46,6 +47,8 @@ class WorkerProcess:
         self.started = monotonic()
         self.table = 0
         self.epoch = 0
+        self.found: dict[int, channel.FoundRequest | None] = {}
+        """Answers to questions about requests, until they are fetched."""
         self.changed = asyncio.Event()
         self.is_alive = True
 
@@ -100,6 +103,7 @@ class Fleet:
         self._tasks: set[asyncio.Task[None]] = set()
         self._table = RoutingTable(0, ())
         self._is_stopping = False
+        self._questions = 0
         self.deaths = 0
         self.on_worker_died: Callable[[int], None] | None = None
         self.on_backend_trouble: Callable[[int, Reason, str], None] | None = None
@@ -150,6 +154,16 @@ class Fleet:
         order = channel.CloseLeftovers(service_slot, color, generation, kind == "tunnels", spread)
         for worker in self._live():
             worker.say(order)
+
+    async def find_request(self, request_id: str) -> list[channel.FoundRequest]:
+        """What the workers remember of a request; one that is too busy to say is left out."""
+        self._questions = number = self._questions + 1
+        live = self._live()
+        for worker in live:
+            worker.say(channel.FindRequest(number, request_id))
+        await asyncio.gather(*(w.until(lambda w: number in w.found, _FIND_SECONDS) for w in live))
+        answers = [worker.found.pop(number, None) for worker in live]
+        return [request for request in answers if request is not None]
 
     def reopen_logs(self) -> None:
         """Have the workers open the access log's file anew: it was moved away."""
@@ -270,6 +284,8 @@ class Fleet:
                     worker.table = number
                 case channel.EpochSeen(epoch):
                     worker.epoch = epoch
+                case channel.RequestFound(number, request):
+                    worker.found = {number: request} | worker.found
                 case channel.BackendTrouble(slot, reason, detail):
                     if self.on_backend_trouble is not None:
                         self.on_backend_trouble(slot, reason, detail)

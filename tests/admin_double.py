@@ -75,8 +75,18 @@ class FakeOperations:
         self.bake: dict[str, Any] | None = None
         self.maintenance: dict[str, Any] | None = None
         self.locked: dict[str, Any] | None = None
+        self.requests: dict[str, dict[str, Any]] = {}
         self.told: list[dict[str, Any]] = []
         self.counts: dict[tuple[str, str], int] = {}
+
+    @property
+    def inquiries(self) -> Self:
+        return self
+
+    async def find(self, request_id: str) -> dict[str, Any]:
+        if request_id not in self.requests:
+            raise Refused(404, "unknown-request", f"No worker remembers {request_id}.")
+        return {"request_id": request_id, "requests": [self.requests[request_id]]}
 
     @property
     def notifier(self) -> Self:

@@ -102,3 +102,28 @@ def test_notify_test_says_what_came_back(admin: Admin) -> None:
     assert run(admin, "notify", "test").exit_code == 1
     admin.operations.told = []
     assert run(admin, "notify", "test").exit_code == 1
+
+
+def test_why_says_where_a_request_went(admin: Admin) -> None:
+    """And what the proxy answered by itself."""
+    went = {
+        "service": "shop",
+        "environment": "green",
+        "backend": "http://a:1",
+        "generation": 7,
+        "deployment": 42,
+        "method": "GET",
+        "path": "/x",
+        "status": 502,
+        "outcome": "connect_refused",
+        "at": AT,
+        "seconds": 0.0125,
+        "worker": 0,
+    }
+    nowhere = went | {"environment": None, "backend": None, "generation": None, "deployment": None}
+    admin.operations.requests = {"a": went, "b": nowhere | {"outcome": "too_large"}}
+    said = run(admin, "why", "a").stdout
+    assert "GET /x: 502, connect refused, in 12.5 ms\n" in said
+    assert "shop: ▲ green, backend http://a:1, generation 7 (deployment 42)\n" in said
+    assert "service shop: the proxy answered it before" in run(admin, "why", "b").stdout
+    assert run(admin, "why", "c").exit_code == 1

@@ -151,6 +151,11 @@ class ProxySection(Section):
         default_factory=TracingSection,
         description="A span for each request, by OpenTelemetry; off by default.",
     )
+    request_ring: Annotated[int, Number(most=65536)] = key(
+        _PROXY.request_ring,
+        "How many requests that went well each worker remembers for `bgproxy why`; failed ones are "
+        "remembered in any case.",
+    )
 
     def build(self) -> ProxySettings:
         """The settings; ``auto`` is made a number here."""

@@ -242,6 +242,7 @@ class ProxySettings:
         backlog: connections that wait in each listening socket.
         access_log: where requests are written down.
         tracing: where spans of requests go.
+        request_ring: how many requests that went well each worker remembers.
     """
 
     listen: tuple[Listener, ...] = (Listener(Address("127.0.0.1", 8080)),)
@@ -252,6 +253,7 @@ class ProxySettings:
     backlog: int = 4096
     access_log: AccessLog = field(default_factory=AccessLog)
     tracing: Tracing = field(default_factory=Tracing)
+    request_ring: int = 0
 
 
 @dataclass(frozen=True, slots=True)

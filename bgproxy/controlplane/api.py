@@ -109,6 +109,7 @@ class Api:
             Route("GET", service + "/diff", self.diff, Role.READ),
             Route("GET", service + "/timeline", self.timeline, Role.READ),
             Route("POST", "/v1/notifications/test", self._permits.test_notifications, Role.ADMIN),
+            Route("GET", "/v1/requests/{request}", self.request, Role.READ),
             Route("GET", "/v1/events", self.events, Role.READ, is_stream=True),
         )
 
@@ -176,6 +177,10 @@ class Api:
         self._operations.service(name)  # a refusal for a service that is not there
         after = read_number(request, "after", default=0, least=0, most=10**9 - 1)
         return _json(self._timeline.document(name, after))
+
+    async def request(self, request: web.Request) -> web.Response:
+        """What is remembered of a request."""
+        return _json(await self._operations.inquiries.find(request.match_info["request"]))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events; with ``?live=`` the state between them, too."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from bgproxy.domain.model import Color
 from bgproxy.domain.outcome import Reason
-from bgproxy.state.channel import FailureSample
+from bgproxy.state.channel import FailureSample, FoundRequest
 from bgproxy.state.ledger import Ledger
 from bgproxy.state.table import RoutingTable
 
@@ -49,6 +49,9 @@ class Fleet(Protocol):
             generation: only what began at or before it.
             kind: ``requests`` or ``tunnels``.
         """
+
+    async def find_request(self, request_id: str) -> list[FoundRequest]:
+        """What the workers remember of a request."""
 
     def is_complete(self) -> bool:
         """Whether every worker runs and has a routing table."""

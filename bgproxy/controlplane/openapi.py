@@ -43,6 +43,7 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     schemas.DiffDocument,
     schemas.TimelineDocument,
     permit_schemas.NotifyTestDocument,
+    permit_schemas.RequestsDocument,
     schemas.ProblemDocument,
 )
 
@@ -160,6 +161,10 @@ def _paths() -> Json:
             ),
         },
         "/v1/notifications/test": _test_notifications(),
+        "/v1/requests/{request}": {
+            "parameters": [_ref_parameter("request")],
+            "get": _read("request", "How a request ended", "RequestsDocument", 404),
+        },
         "/v1/events": {
             "parameters": [
                 _ref_parameter(name) for name in ("Last-Event-ID", "live", "samples_after")
@@ -272,6 +277,7 @@ def _parameters(services: list[str]) -> Json:
         "environment": _path_parameter(
             "environment", "Which environment.", {"type": "string", "enum": ["blue", "green"]}
         ),
+        "request": _path_parameter("request", "The request's X-Request-Id.", {"type": "string"}),
         "id": _path_parameter("id", "The deployment's id.", {"type": "string"}),
         "limit": {
             "name": "limit",

@@ -37,11 +37,22 @@ class NotifierOperations(Protocol):
         """Send a test through each; returns what came back."""
 
 
+class InquiryOperations(Protocol):
+    """Requests that have ended, as the admin API offers them."""
+
+    async def find(self, request_id: str) -> dict[str, Any]:
+        """What is remembered of a request."""
+
+
 class Operations(Protocol):
     """The reads and changes that the admin API offers; every refusal is a `Refused`.
 
     Documents are ready for JSON. `actor` is the name of the token that asks, or ``local``.
     """
+
+    @property
+    def inquiries(self) -> InquiryOperations:
+        """Requests that have ended."""
 
     @property
     def notifier(self) -> NotifierOperations:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from bgproxy import units
-from bgproxy.controlplane.schemas import Reason, Request
+from bgproxy.controlplane.schemas import ColorName, Reason, Request, Timestamp
 from bgproxy.domain.lock import MAX_REASON
 
 _LAST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
@@ -73,6 +73,30 @@ class DecisionRequest(Request):
         None, description="Refuse unless it is this one that waits."
     )
     reason: Reason = ""
+
+
+class RequestDocument(BaseModel):
+    """One request that has ended; null is what was not chosen for it."""
+
+    service: str | None
+    environment: ColorName | None
+    backend: str | None
+    generation: int | None
+    deployment: int | None = Field(description="That made the generation, if one of the last did.")
+    method: str
+    path: str
+    status: int
+    outcome: str = Field(description="`ok`, or why it did not go well.")
+    at: Timestamp
+    seconds: float
+    worker: int
+
+
+class RequestsDocument(BaseModel):
+    """Every request of that id that is remembered, newest first."""
+
+    request_id: str
+    requests: list[RequestDocument]
 
 
 class NotifyTestRequest(Request):

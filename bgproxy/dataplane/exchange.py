@@ -216,7 +216,7 @@ class Exchange(ClientConnection):
             or route.exclude_paths
             or backend.failures_in_a_row
         ):
-            self.record_apart(reason)
+            self.record_apart(code, reason)
         if environment.noted_at != worker.now:
             self.record_visit()
         cells[backend.gauge] -= 1
@@ -225,12 +225,13 @@ class Exchange(ClientConnection):
         if route.queue:
             waiting.admit(route, worker)
 
-    def record_apart(self, reason: Reason | None) -> None:
-        """Count a reason, and what the judge must not see: late exchanges, excluded paths."""
+    def record_apart(self, code: int, reason: Reason | None) -> None:
+        """Count and remember a reason; count what the judge must not see: late, on excluded paths."""
         cells = self.worker.cells
         route = self.route
         if reason is not None:
             cells[self.environment.reasons + reason] += 1
+            self.worker.memory.failed(self, code, reason)
             if is_failure(reason) and self.environment.is_judged:
                 cells[self.backend.gauge + ledger.BACKEND_FAILURES] += 1
                 self.environment.note_failure(self.backend, self.worker.now)

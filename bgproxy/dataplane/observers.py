@@ -1,4 +1,4 @@
-"""Who is told how each request ended: the access log, the tracer, both, or nobody.
+"""Who is told how each request ended: access log, tracer, memory, several of them, or nobody.
 
 Whoever ends a request looks at `Worker.log` and tells it, if there is one.
 """
@@ -108,9 +108,11 @@ class Observers:
         """Take over what a new table says; returns who is to be told."""
         self._use_log(table.access_log)
         self._use_tracing(table.tracing)
-        if self._log is not None and self.tracer is not None:
-            return Both(self._log, self.tracer)
-        return self._log or self.tracer
+        told: Observer | None = None
+        for each in (self._log, self.tracer, self._worker.memory.keep(table.request_ring)):
+            if each is not None:
+                told = each if told is None else Both(told, each)
+        return told
 
     def _use_log(self, settings: AccessLog) -> None:
         log = self._log

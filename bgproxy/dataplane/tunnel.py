@@ -165,6 +165,6 @@ class Tunnel:
         cells[client.backend.gauge + ledger.TUNNELS_IN_FLIGHT] -= 1
         cells[client.environment.codes + 101] += 1
         reason = Reason.DRAINED if self.is_going_away else None
-        client.record_apart(reason)
+        client.record_apart(101, reason)
         if client.worker.log is not None:
             client.worker.log.ended(client, 101, reason, self._bytes_in, self._bytes_out)

@@ -32,6 +32,7 @@ from bgproxy.dataplane import failing, waiting
 from bgproxy.dataplane.connection import EXCHANGE, IDLE, TUNNEL
 from bgproxy.dataplane.downstream import Downstream
 from bgproxy.dataplane.entrance import Entrance
+from bgproxy.dataplane.memory import RequestMemory
 from bgproxy.dataplane.observers import Observer, Observers
 from bgproxy.dataplane.routes import BackendState, Routes
 from bgproxy.state import channel, ledger
@@ -86,6 +87,7 @@ class Worker:
         self.scratch = memoryview(bytearray(SCRATCH_BYTES))
         self.routes = Routes(arguments.index)
         self.observers = Observers(self, self._say)
+        self.memory = RequestMemory(self)
         self.log: Observer | None = None
         self.connections: set[Downstream] = set()
         self.arrivals: set[ProxyArrival | TlsArrival] = set()
@@ -302,6 +304,8 @@ class Worker:
                     self._close_leftovers(message)
                 case channel.Stop():
                     self.begin_stop(message)
+                case channel.FindRequest():
+                    self._say(self.memory.answer(message))
                 case channel.ReopenLog():
                     self.observers.reopen()
 

@@ -142,6 +142,46 @@ class FailureSample:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class FindRequest:
+    """To a worker: what do you remember of this request? Answered by `RequestFound`."""
+
+    number: int
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRequest:
+    """A request that has ended.
+
+    Args:
+        service, color, backend: empty where none was chosen, and the generation is 0 then.
+        path: without the query.
+        outcome: ``ok``, a `Reason`'s label, or the word of a refusal.
+        at: seconds since 1970.
+    """
+
+    service: str
+    color: str
+    backend: str
+    generation: int
+    method: str
+    path: str
+    status: int
+    outcome: str
+    at: float
+    seconds: float
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFound:
+    """From a worker: the answer to the `FindRequest` of that number."""
+
+    number: int
+    request: FoundRequest | None
+
+
 Message = (
     UseTable
     | UseEntrances
@@ -155,6 +195,8 @@ Message = (
     | TraceTrouble
     | BackendTrouble
     | FailureSample
+    | FindRequest
+    | RequestFound
 )
 
 

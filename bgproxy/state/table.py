@@ -104,6 +104,7 @@ class RoutingTable:
         trusted_proxies: networks, as text, whose forwarding fields are believed.
         access_log: where requests are written down.
         tracing: where spans of requests go.
+        request_ring: how many requests that went well each worker remembers.
     """
 
     number: int
@@ -112,6 +113,7 @@ class RoutingTable:
     trusted_proxies: tuple[str, ...] = ()
     access_log: AccessLog = field(default_factory=AccessLog)
     tracing: Tracing = field(default_factory=Tracing)
+    request_ring: int = 0
 
     def to_bytes(self) -> bytes:
         """Pack for the socket pair."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,7 +159,7 @@ def test_told_to_leave_it_stops_and_leaves() -> None:
     st.booleans(),
 )
 def test_never_two_and_tokens_only_grow(
-    story: list[tuple], is_restarted: bool, until_drained: bool
+    story: list[tuple[Any, ...]], is_restarted: bool, until_drained: bool
 ) -> None:
     """Whatever happens in whatever order."""
     policy = Policy(Color.GREEN, is_restarted=is_restarted, until_drained=until_drained)
