@@ -127,3 +127,12 @@ def test_why_says_where_a_request_went(admin: Admin) -> None:
     assert "shop: ▲ green, backend http://a:1, generation 7 (deployment 42)\n" in said
     assert "service shop: the proxy answered it before" in run(admin, "why", "b").stdout
     assert run(admin, "why", "c").exit_code == 1
+
+
+def test_two_different_services_are_wrong_usage(admin: Admin) -> None:
+    """Neither is silently preferred; the same one twice is fine."""
+    admin.operations.names = ["shop", "blog"]
+    assert run(admin, "--service", "shop", "status", "shop").exit_code == 0
+    result = run(admin, "status", "shop", "--service", "blog")
+    assert result.exit_code == 2
+    assert "give one of them" in result.stderr

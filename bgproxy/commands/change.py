@@ -204,9 +204,14 @@ def _why_taken_back(session: Session, deployment: DeploymentDocument) -> str:
 @click.argument("environment", type=_ENVIRONMENT, required=False)
 @client_command
 def verify(session: Session, environment: str | None) -> None:
-    """Run the configured checks against ENVIRONMENT, or against the idle one.
+    r"""Run the configured checks against ENVIRONMENT, or against the idle one.
 
     Nothing is switched. Ends with status 1 if a check failed.
+
+    \b
+    Examples:
+      bgproxy verify
+      bgproxy verify green --json
     """
     result = session.client.verify(session.service()["name"], environment)
     if session.is_json:
@@ -224,10 +229,14 @@ def verify(session: Session, environment: str | None) -> None:
 @click.option("--timeout", default="30s", show_default=True, help="After it, the pause ends.")
 @client_command
 def pause(session: Session, timeout: str) -> None:
-    """Hold new requests, in order, until `resume` or the time-out.
+    r"""Hold new requests, in order, until `resume` or the time-out.
 
     What is in flight goes on. For the seconds in which neither environment may answer, such as a
     short migration.
+
+    \b
+    Example:
+      bgproxy pause --timeout 10s && ./migrate.sh; bgproxy resume
     """
     service = session.client.pause(session.service()["name"], timeout)
     _show_service(session, service, f"requests are held for at most {timeout}")
@@ -236,7 +245,12 @@ def pause(session: Session, timeout: str) -> None:
 @click.command()
 @client_command
 def resume(session: Session) -> None:
-    """Let held requests go on, to whichever environment is active."""
+    r"""Let held requests go on, to whichever environment is active.
+
+    \b
+    Example:
+      bgproxy resume
+    """
     service = session.client.resume(session.service()["name"])
     _show_service(session, service, "requests go on")
 

@@ -31,6 +31,10 @@ def drill(session: Session, stay: str) -> None:
     the history with the reason "drill" and their figures; no release is locked. Nothing begins
     while the service drains, bakes or is paused. Ends with status 1 if anything was refused, the
     gate would have said no, or requests failed meanwhile.
+
+    \b
+    Example:
+      bgproxy drill --stay 1m
     """
     try:
         seconds = parse_duration(stay)

@@ -20,6 +20,9 @@ def status(session: Session, name: str | None) -> None:
       bgproxy status
       bgproxy status shop --json | jq .active
     """
+    if name and session.service_name not in ("", name):
+        problem = f"SERVICE is {name} and --service {session.service_name}; give one of them"
+        raise click.UsageError(problem)
     wanted = name or session.service_name
     if wanted:
         service = session.client.service(wanted)
@@ -40,7 +43,12 @@ def status(session: Session, name: str | None) -> None:
 @click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True)
 @client_command
 def history(session: Session, deployment: int | None, limit: int) -> None:
-    """Show the last deployments, or why the one with this ID ended as it did."""
+    r"""Show the last deployments, or why the one with this ID ended as it did.
+
+    \b
+    Example:
+      bgproxy history --limit 5
+    """
     name = session.service()["name"]
     if deployment is not None:
         explained = session.client.deployment(name, deployment)
@@ -61,7 +69,12 @@ def history(session: Session, deployment: int | None, limit: int) -> None:
 @click.command()
 @client_command
 def diff(session: Session) -> None:
-    """Show where the configuration file and the state differ."""
+    r"""Show where the configuration file and the state differ.
+
+    \b
+    Example:
+      bgproxy diff --service shop
+    """
     document = session.client.diff(session.service()["name"])
     if session.is_json:
         session.print_json(document)

@@ -40,7 +40,12 @@ def begin(session: Session, message: str, allow: tuple[str, ...]) -> None:
 @maintenance.command("off")
 @client_command
 def end(session: Session) -> None:
-    """Open the service to everybody again."""
+    r"""Open the service to everybody again.
+
+    \b
+    Example:
+      bgproxy maintenance off
+    """
     _show(session, session.client.end_maintenance(session.service()["name"]))
 
 

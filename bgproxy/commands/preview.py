@@ -25,10 +25,14 @@ if TYPE_CHECKING:
 @click.option("--base", metavar="URL", help="Scheme and host that browsers use for the service.")
 @click.option("--to", default="/", show_default=True, metavar="PATH", help="Where it leads.")
 def preview_link(config: Path, service: str | None, valid: str, base: str | None, to: str) -> None:
-    """Print a link that shows whoever opens it the idle environment.
+    r"""Print a link that shows whoever opens it the idle environment.
 
     It sets a cookie, which has a lifetime of its own. Made from the configuration file alone: the
     proxy need not run.
+
+    \b
+    Example:
+      bgproxy preview-link -c bgproxy.yaml --valid 8h --to /basket
     """
     from bgproxy.config.load import load_config
     from bgproxy.domain.preview import Purpose, sign

@@ -22,9 +22,13 @@ config_option = click.option(
 @click.command()
 @config_option
 def run(config: Path) -> None:
-    """Run the proxy in the foreground.
+    r"""Run the proxy in the foreground.
 
     TERM and INT stop it after draining; HUP reads the configuration again.
+
+    \b
+    Example:
+      bgproxy run -c bgproxy.yaml
     """
     from bgproxy import supervisor
 
@@ -34,7 +38,12 @@ def run(config: Path) -> None:
 @click.command()
 @config_option
 def check(config: Path) -> None:
-    """Validate the file and print what it means; nothing is started."""
+    r"""Validate the file and print what it means; nothing is started.
+
+    \b
+    Example:
+      bgproxy check -c bgproxy.yaml
+    """
     from bgproxy.config.describe import describe
     from bgproxy.config.load import load_config
 
@@ -45,7 +54,12 @@ def check(config: Path) -> None:
 @click.option("--listen", metavar="ADDRESS:PORT", help="Where the proxy listens.")
 @click.option("--admin-listen", "admin", metavar="ADDRESS:PORT", help="Where its admin API does.")
 def demo(listen: str | None, admin: str | None) -> None:
-    """Start two sample applications, blue and green, and the proxy before them."""
+    r"""Start two sample applications, blue and green, and the proxy before them.
+
+    \b
+    Example:
+      bgproxy demo --listen 127.0.0.1:9000
+    """
     from bgproxy.demo import run_demo
 
     sys.exit(run_demo(listen, admin))

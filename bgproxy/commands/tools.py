@@ -15,9 +15,13 @@ from bgproxy.commands.session import Session, client_command
 @click.option("--ready", is_flag=True, help="Ask whether it is ready, not only alive.")
 @client_command
 def healthcheck(session: Session, ready: bool) -> None:
-    """Ask a running proxy how it is; the exit status is the answer.
+    r"""Ask a running proxy how it is; the exit status is the answer.
 
     For container images, which have no curl.
+
+    \b
+    Example:
+      bgproxy healthcheck --ready
     """
     if ready:
         session.client.is_ready()
@@ -44,7 +48,12 @@ def completion(context: click.Context, shell: str) -> None:
 
 @click.command()
 def version() -> None:
-    """Print the version, Python's, and which head scanner is in use."""
+    r"""Print the version, Python's, and which head scanner is in use.
+
+    \b
+    Example:
+      bgproxy version
+    """
     from bgproxy.protocol.head import SCANNER
 
     python = platform.python_version()

@@ -29,10 +29,15 @@ _PROGRESS = frozenset({"drain_progress", "bake_progress"})
 @click.command()
 @client_command
 def watch(session: Session) -> None:
-    """Watch services, deployments and events live, until Ctrl-C.
+    r"""Watch services, deployments and events live, until Ctrl-C.
 
     On a terminal a full-screen view; in a pipe one line for each event, or one JSON document
     with --json.
+
+    \b
+    Examples:
+      bgproxy watch
+      bgproxy watch --json | jq .type
     """
     try:
         if sys.stdout.isatty() and not session.is_json:

@@ -226,7 +226,7 @@ class Exchange(ClientConnection):
             waiting.admit(route, worker)
 
     def record_apart(self, code: int, reason: Reason | None) -> None:
-        """Count and remember a reason; count what the judge must not see: late, on excluded paths."""
+        """Count and remember a reason; count what the judge must not see: late, or excluded."""
         cells = self.worker.cells
         route = self.route
         if reason is not None:
