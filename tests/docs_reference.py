@@ -22,7 +22,7 @@ As `--help` tells it. What the commands are for, exit statuses and the variables
 
 def page_text() -> str:
     """The whole page."""
-    root = click.Context(main, info_name="bgproxy")
+    root = click.Context(main, info_name="bgproxy", **main.context_settings)
     everywhere = _options(root)
     parts = [_HEAD, "## Everywhere\n", _table(everywhere)]
     for name, command, context in _commands(root):
