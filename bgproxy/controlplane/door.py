@@ -59,6 +59,7 @@ class Door:
         self._served = served
         self._gates: OrderedDict[Gate | _Held, float] = OrderedDict()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     def protocol(self) -> asyncio.Protocol:
         """What a new connection talks to first."""
@@ -111,6 +112,8 @@ class Door:
         Returns:
             Whether there is room for this one.
         """
+        if self._is_closed:
+            return False
         most = MAX_CONNECTIONS + (RESERVE if is_local_user else 0)
         if len(self._gates) + self._served() >= most:
             if not self._gates:
@@ -137,7 +140,8 @@ class Door:
         self._sweeper = loop.call_later(_SWEEP, self._sweep) if self._gates else None
 
     def stop(self) -> None:
-        """Close every connection that is not served yet."""
+        """Close every connection that is not served yet, and take no more."""
+        self._is_closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
         for gate in list(self._gates):

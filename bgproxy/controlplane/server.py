@@ -96,9 +96,12 @@ class AdminServer:
             loop.create_task(self._timeline.run()),
             loop.create_task(self._metrics.deployments.follow(self._events)),
         ]
-        bound = [self._listen(address) for address in self._settings.listen]
-        bound += self._listen_for_this_machine()
-        return bound
+        try:
+            bound = [self._listen(address) for address in self._settings.listen]
+            return bound + self._listen_for_this_machine()
+        except OSError:
+            await self.stop()  # what was opened before
+            raise
 
     def _listen(self, address: Address) -> str:
         if address.path:

@@ -28,7 +28,7 @@ async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
 async def http(plane: ControlPlane) -> AsyncIterator[aiohttp.ClientSession]:
     fleet = plane.fleet
     metrics = Metrics(fleet.ledger, lambda: fleet.tables[-1], has_scanner=False)
-    settings = AdminSettings(listen=(Address("127.0.0.1", 0),))
+    settings = AdminSettings(listen=(Address("127.0.0.1", 0),), socket="")
     server = AdminServer(settings, plane.coordinator, plane.events, metrics)
     (url,) = await server.start()
     async with aiohttp.ClientSession(url) as session:
