@@ -194,7 +194,12 @@ def refuse_new_attempts(sock: socket.socket) -> None:
     program = b"".join(struct.pack("HBBI", *line) for line in _DROP_NEW_ATTEMPTS)
     buffer = ctypes.create_string_buffer(program)
     option = struct.pack("HL", len(_DROP_NEW_ATTEMPTS), ctypes.addressof(buffer))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
+    except PermissionError:
+        # Some kernels want a capability for it, which a container or a service may well not have.
+        # A queue of the least length there is comes closest: what is dropped is repeated as well.
+        sock.listen(0)
 
 
 def close_listeners(rows: list[list[socket.socket]]) -> None:
