@@ -7,6 +7,7 @@ are kept only where a ring was asked for, as each costs some of its request's ti
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +18,22 @@ from bgproxy.state.channel import FindRequest, FoundRequest, RequestFound
 if TYPE_CHECKING:
     from bgproxy.dataplane.connection import ClientConnection
     from bgproxy.dataplane.exchange import Exchange
-    from bgproxy.dataplane.routes import Route
+    from bgproxy.dataplane.routes import BackendState, EnvironmentState, Route
     from bgproxy.dataplane.worker import Worker
+
+    _Raw = tuple[
+        int,
+        dict[bytes, bytes] | None,
+        Route,
+        EnvironmentState,
+        BackendState,
+        int,
+        bytes,
+        bytes,
+        int,
+        float,
+        float,
+    ]
 
 _MOST_FAILURES = 1024
 _MOST_PATH = 200
@@ -46,6 +61,26 @@ class _Note(NamedTuple):
     seconds: float
 
 
+def _note_of(raw: _Raw) -> _Note:
+    """The note that a request in the ring would have been."""
+    number, extras, route, environment, backend, generation = raw[:6]
+    method, target, status, started, ended = raw[6:]
+    return _Note(
+        number,
+        kept_request_id(extras),
+        route.name,
+        environment.color.value,
+        backend.url,
+        generation,
+        method,
+        target[:_MOST_PATH],
+        status,
+        "ok",
+        started,
+        ended - started,
+    )
+
+
 class RequestMemory:
     """The last requests; an observer of those that ended well while it has a ring.
 
@@ -58,7 +93,7 @@ class RequestMemory:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._failed: deque[_Note] = deque(maxlen=_MOST_FAILURES)
-        self._recent: deque[_Note] = deque(maxlen=0)
+        self._recent: deque[_Raw] = deque(maxlen=0)
 
     def keep(self, ring: int) -> RequestMemory | None:
         """Keep so many of those that end well; returns itself if there are any to be told of."""
@@ -122,11 +157,23 @@ class RequestMemory:
 
     def exchange(self, client: Exchange, status: int, reason: Reason | None) -> None:
         """A claimed exchange has ended."""
-        if reason is None:
-            environment = client.environment
-            backend = client.backend.url
-            color = environment.color.value
-            self._recent.append(self._note(client, color, backend, client.generation, status, "ok"))
+        if reason is None:  # nothing is made of it yet: most are never asked for
+            head = client.head
+            self._recent.append(
+                (
+                    client.number,
+                    head.extras,
+                    client.route,
+                    client.environment,
+                    client.backend,
+                    client.generation,
+                    head.method,
+                    head.target,
+                    status,
+                    client.started,
+                    monotonic(),
+                )
+            )
 
     def ended(
         self, client: Exchange, status: int, reason: Reason | None, bytes_in: int, bytes_out: int
@@ -151,11 +198,10 @@ class RequestMemory:
         """What is known of a request; the last one where a client gave one id to several."""
         wanted = question.request_id.encode("latin-1", "replace")
         number = self._number_of(wanted)
-        for notes in (self._failed, self._recent):
-            for note in reversed(notes):
-                is_it = note.own_id == wanted if note.own_id else note.number == number
-                if is_it:
-                    return RequestFound(question.number, self._shown(note))
+        for note in chain(reversed(self._failed), map(_note_of, reversed(self._recent))):
+            is_it = note.own_id == wanted if note.own_id else note.number == number
+            if is_it:
+                return RequestFound(question.number, self._shown(note))
         return RequestFound(question.number, None)
 
     def _number_of(self, wanted: bytes) -> int:

@@ -28,7 +28,7 @@ def request(number: int, own_id: bytes | None = None) -> Any:
         method=b"GET",
         started=0.0,
         generation=7,
-        head=SimpleNamespace(extras=extras, target=b"/path?secret=1" + b"x" * 500),
+        head=SimpleNamespace(method=b"GET", extras=extras, target=b"/path?secret=1" + b"x" * 500),
         route=SimpleNamespace(name="shop"),
         environment=SimpleNamespace(color=Color.GREEN),
         backend=SimpleNamespace(url="http://a:1"),

@@ -28,7 +28,8 @@ async def asked(product: Product, request_id: str) -> list[dict[str, Any]]:
     """What is remembered; nothing where that is refused."""
     status, document = await product.call("GET", f"/v1/requests/{request_id}")
     assert status == 200 or document["type"].endswith("unknown-request")
-    return document.get("requests", [])
+    requests: list[dict[str, Any]] = document.get("requests", [])
+    return requests
 
 
 async def test_failures_are_remembered_and_others_where_asked_for(tmp_path: Path) -> None:
