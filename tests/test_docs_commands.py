@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ MAKE = re.compile(r"^make (\w+)$", re.MULTILINE)
 def _shell(folder: Path, replaced: dict[str, str] | None = None) -> Shell:
     ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True)) | (replaced or {})
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
+    (folder / ".venv").symlink_to(sys.prefix)
     return Shell(folder, ports, {"BGPROXY_ADMIN": f"http://127.0.0.1:{ports['8081']}"})
 
 
