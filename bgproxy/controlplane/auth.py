@@ -12,11 +12,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from bgproxy.config.settings import AdminSettings, Role, Token
 
 _HASHED = "sha256:"
 _FIRST_DELAY = 0.25
 _LONGEST_DELAY = 4.0
+_MOST_SEEN = 4096
+_log = structlog.get_logger("bgproxy.admin")
 _RANK = {Role.READ: 0, Role.ROLLBACK: 1, Role.SWITCH: 2, Role.ADMIN: 3}
 
 
@@ -120,13 +124,41 @@ class Access:
         limit: counts wrong tokens, also over changes of the configuration.
     """
 
-    __slots__ = ("authenticator", "hosts", "limit")
+    __slots__ = ("_seen", "authenticator", "hosts", "limit")
 
     def __init__(self, settings: AdminSettings) -> None:
         self.limit = FailureLimit()
+        self._seen: OrderedDict[str, None] = OrderedDict()
         self.take(settings)
 
     def take(self, settings: AdminSettings) -> None:
         """Let in whom these settings say."""
         self.authenticator = Authenticator(settings.tokens)
         self.hosts = frozenset(name.lower().rstrip(".") for name in settings.allowed_hosts)
+
+    def count_wrong(self, key: str, connection: str, now: float) -> float:
+        """Count a wrong token before anything serves it; once for a connection's first request.
+
+        Args:
+            key: what wrong tokens are counted by.
+            connection: its name, by which `count_served` knows it again.
+
+        Returns:
+            Seconds for which wrong tokens are refused unserved; 0 to serve this one.
+        """
+        if connection not in self._seen and self.limit.count(key, now):
+            _log.warning("admin_tokens_refused", address=key)
+        wait = self.limit.retry_after(key, now)
+        if not wait:
+            self._seen[connection] = None
+            if len(self._seen) > _MOST_SEEN:
+                self._seen.popitem(last=False)
+        return wait
+
+    def count_served(self, key: str, connection: str, now: float) -> float:
+        """Count a wrong token of a request that is served, unless it was; returns the same."""
+        if connection in self._seen:
+            del self._seen[connection]
+        elif self.limit.count(key, now):
+            _log.warning("admin_tokens_refused", address=key)
+        return self.limit.retry_after(key, now)

@@ -95,16 +95,16 @@ class Door:
         return True
 
     def wait_of(self, peer: Peer, head: bytes) -> float:
-        """Seconds for which wrong tokens of this peer are refused, if this head has one."""
+        """Seconds for which wrong tokens of this peer are refused, if this head has one.
+
+        Counted here already: of many that come at once only the first few may be served.
+        """
         if self.access.authenticator.is_open:
             return 0.0
-        now = time.monotonic()
-        wait = self.access.limit.retry_after(peer.limit_key, now)
-        field = _authorization(head) if wait else None
+        field = _authorization(head)
         if field is None or self.access.authenticator.principal(field) is not None:
             return 0.0
-        self.access.limit.count(peer.limit_key, now)
-        return wait
+        return self.access.count_wrong(peer.limit_key, str(peer), time.monotonic())
 
     def enter(self, gate: Gate | _Held, *, is_local_user: bool) -> bool:
         """Count a new connection; where there are too many the one that waits longest goes.

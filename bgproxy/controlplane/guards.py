@@ -192,10 +192,7 @@ class TokenCheck:
         principal = access.authenticator.principal(field)
         if principal is not None:
             return principal
-        now = time.monotonic()
-        if access.limit.count(peer.limit_key, now):
-            _log.warning("admin_tokens_refused", address=peer.limit_key)
-        if wait := access.limit.retry_after(peer.limit_key, now):
+        if wait := access.count_served(peer.limit_key, str(peer), time.monotonic()):
             raise too_many(peer.limit_key, wait)
         raise Refused(401, "unauthorized", "The token is not one of this proxy's.")
 

@@ -89,6 +89,25 @@ async def test_after_too_many_a_wrong_token_is_refused_unserved(
     assert json.loads(body)["type"] == "urn:bgproxy:problem:too-many-failures"
 
 
+async def test_of_many_at_once_only_the_first_few_are_served(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crowd that arrives together is as many failures as it has tokens."""
+    monkeypatch.setattr(auth, "_FIRST_DELAY", 0.01)
+    monkeypatch.setattr(auth, "_LONGEST_DELAY", 0.01)
+    answers = await asyncio.gather(*(_ask(admin, WRONG) for _ in range(60)))
+    assert sum(answer.startswith(b"HTTP/1.1 401 ") for answer in answers) < 20
+    assert sum(answer.startswith(b"HTTP/1.1 429 ") for answer in answers) > 40
+
+
+async def test_guesses_behind_an_open_request_count_as_well(admin: Admin) -> None:
+    """A kept connection whose first request needs no token is no way past the count."""
+    health = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answers = [await _ask(admin, health + WRONG) for _ in range(21)]
+    assert b"HTTP/1.1 401 " in answers[0]
+    assert b"HTTP/1.1 429 " in answers[20]
+
+
 async def test_delays_double_up_to_a_bound() -> None:
     """A guesser that goes on waits longer each time."""
     limit = auth.FailureLimit(most=2)
