@@ -56,7 +56,7 @@ def test_hadolint_has_nothing_against_the_dockerfile() -> None:
 
 
 def test_the_image_check_is_a_sound_script() -> None:
-    """It needs a machine of its own for two minutes, so `make image-check` runs it, not this."""
+    """It needs some minutes, so `make image-check` runs it, not this."""
     expect_success("shellcheck", ROOT / "tests" / "image" / "check")
     assert "tests/image/check" in (ROOT / "Makefile").read_text()
 
