@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bgproxy import __version__
-from bgproxy.controlplane import permit_schemas, problems, schemas
+from bgproxy.controlplane import permit_schemas, problems, schemas, timeline_schemas
 from bgproxy.controlplane.requests import MAX_KEY_LENGTH
 
 Json = dict[str, Any]
@@ -41,7 +41,7 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     schemas.PlanDocument,
     schemas.AuditDocument,
     schemas.DiffDocument,
-    schemas.TimelineDocument,
+    timeline_schemas.TimelineDocument,
     permit_schemas.NotifyTestDocument,
     permit_schemas.RequestsDocument,
     schemas.ProblemDocument,

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from bgproxy.config.settings import Address, AdminSettings
-from bgproxy.controlplane import schemas
+from bgproxy.controlplane import schemas, timeline_schemas
 from bgproxy.controlplane.metrics import Metrics
 from bgproxy.controlplane.server import AdminServer
 from tests.controlplane.harness import ControlPlane, control_plane
@@ -79,7 +79,7 @@ async def test_every_answer_is_as_described(http: aiohttp.ClientSession) -> None
     schemas.DiffDocument.model_validate(diff)
     assert diff["environments"]["green"]["state"]["release"] == "v2"
     _, timeline = await _send(http, "GET", "/timeline")
-    schemas.TimelineDocument.model_validate(timeline)
+    timeline_schemas.TimelineDocument.model_validate(timeline)
 
 
 @pytest.mark.parametrize(
