@@ -144,8 +144,9 @@ async def test_secrets_are_in_no_answer_and_no_log(admin: Admin) -> None:
     admin.operations.refusal = RuntimeError("it broke")  # type: ignore[assignment]
     with structlog.testing.capture_logs() as logs:
         _, broken = await _send(admin, SWITCH + HOST + BEARER + CLOSE + _body())
+        wrong = b"Authorization: Bearer %b\r\n" % guess.encode()
+        refused = b""
         for _ in range(21):
-            wrong = b"Authorization: Bearer %b\r\n" % guess.encode()
             _, refused = await _send(admin, SWITCH + HOST + wrong + CLOSE + _body())
     assert b" 500 " in broken
     assert b" 429 " in refused
