@@ -202,11 +202,11 @@ class FileSection(Section):
         "The database of active pointers, deployments and the audit trail; it survives restarts. "
         "Relative to the working directory.",
     )
-    notifications: Notifications = key((), "Who is told what happened, by chat or otherwise.")
     services: Annotated[
         dict[Annotated[str, Name()], ServiceSection],
         Field(min_length=1, max_length=MAX_SERVICES),
     ] = key(..., "The applications, by name.")
+    notifications: Notifications = key((), "Who is told what happened, by chat or otherwise.")
 
     @model_validator(mode="after")
     def _notifications_fit(self) -> FileSection:
