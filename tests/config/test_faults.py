@@ -41,7 +41,7 @@ def test_a_fault_is_placed_as_near_as_the_file_goes(path, at_key, where):
         ("proxy: {drain: {}}", "it belongs to services.*"),
         (
             "admin: {timeout: 2s}",
-            "notifications.[], services.*.health or services.*.drain",
+            "services.*.health, services.*.drain or services.*.verify.warm_up",
         ),
         ("proxy: {zebra: 2}", "known here: listen, workers, limits, trusted_proxies"),
         ("service: {}", "did you mean services?"),
