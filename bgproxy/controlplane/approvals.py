@@ -43,8 +43,12 @@ class Approvals:
     async def wait(self, service: ServiceEntry, rollout: Rollout, hold: Hold) -> None:
         """Return once the deployment may go on. A restart meanwhile ends it as failed.
 
+        It is on disk before anybody is told that it waits: what was asked for is in the history
+        whatever becomes of the proxy.
+
         Raises:
-            Refused: 409, it was rejected, or nobody approved it in time.
+            Refused: 409, it was rejected, or nobody approved it in time; 503, the state cannot be
+                written.
         """
         since = time.time()
         facts: dict[str, Any] = {
@@ -53,7 +57,11 @@ class Approvals:
             "on_timeout": str(hold.on_timeout),
         }
         _note(rollout, facts)
-        self._journal.write_later(SaveDeployment(rollout.deployment))
+        try:
+            await self._journal.write(SaveDeployment(rollout.deployment))
+        except StateError as error:
+            detail = f"The state cannot be written, so nothing waits for an approval: {error}"
+            raise Refused(503, "state-unwritable", detail) from error
         wait = self._waits[service.name] = _Wait(rollout)
         timer = asyncio.get_running_loop().call_later(hold.timeout, self._time_out, wait)
         rollout.is_held.set()

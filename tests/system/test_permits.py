@@ -62,6 +62,8 @@ async def test_a_held_switch_needs_the_other_one_and_no_restart_approves_it(
         await product.start()
         status, said = await run(product, "bob", "approve")
         assert (status, "nothing-to-approve" in said) == (1, True)
+        status, said = await run(product, "bob", "history")
+        assert said.splitlines()[1].split()[-2:] == ["failed", "ann"]
         assert b"green" in await product.get()
     finally:
         await product.kill_everything()
