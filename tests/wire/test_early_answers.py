@@ -26,18 +26,28 @@ _ANSWERS = {
 }
 
 
+# Where the close marks the end, a backend has to read on: a reset behind its end is one for the end
+# as well, and then nobody can tell the whole answer from a part.
+_ENDS = [
+    (kind, then)
+    for kind in _ANSWERS
+    for then in ("close", "wait")
+    if (kind, then) != ("close",) * 2
+]
+
+
 @pytest.mark.parametrize("upload", _UPLOADS)
-@pytest.mark.parametrize(("answer", "end"), _ANSWERS.values(), ids=_ANSWERS)
-@pytest.mark.parametrize("then", ["close", "wait"])
+@pytest.mark.parametrize(("kind", "then"), _ENDS)
 async def test_early_answer_is_delivered_whole(
-    wire: Wire, upload: str, answer: bytes, end: bytes, then: str
+    wire: Wire, upload: str, kind: str, then: str
 ) -> None:
     """No reset destroys it, however body and answer are framed (RFC 9112 section 9.6)."""
+    answer, end = _ANSWERS[kind]
 
     async def refuse(reader, writer):
         writer.write(dated(answer))
         await writer.drain()
-        if b"\r\n\r\nno" in answer and b"Length" not in answer:
+        if kind == "close":
             writer.write_eof()
         if then == "wait":
             await read_to_end(reader)
@@ -112,6 +122,7 @@ async def test_reset_behind_a_half_close_is_an_abort(wire: Wire) -> None:
     async def silent(reader, writer):
         await reader.read(-1)
 
+    failures = wire.proxy.totals().failures
     wire.answer = silent
     _, writer = await wire.pair()
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -120,4 +131,4 @@ async def test_reset_behind_a_half_close_is_an_abort(wire: Wire) -> None:
     reset(writer)
     await wire.proxy.until(lambda: wire.proxy.in_flight() == (0, 0))
     await wire.backend.until(lambda: wire.backend.closed == wire.backend.connections)
-    assert wire.proxy.totals().failures == 0, "nobody blames the backend"
+    assert wire.proxy.totals().failures == failures, "nobody blames the backend"
