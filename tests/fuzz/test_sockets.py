@@ -16,7 +16,7 @@ async def test_mutated_requests_are_answered_or_closed_and_read_alike() -> None:
     outcomes = await fuzz(1500, seed)
     assert outcomes["200"] > 50, f"seed {seed}"
     assert outcomes["400"] > 50, f"seed {seed}"
-    # Not as many as there are 200s: the last hop (Max-Forwards) answers TRACE and OPTIONS by itself.
+    # Not as many as there are 200s: a last hop (Max-Forwards) answers TRACE and OPTIONS itself.
     assert outcomes["requests at the backend"] > 50, f"seed {seed}"
 
 
