@@ -7,8 +7,7 @@ environment forces the reference.
 
 from __future__ import annotations
 
-import os
-
+from bgproxy import compiled
 from bgproxy.protocol import request, response
 from bgproxy.protocol.values import (
     CHUNKED,
@@ -34,7 +33,7 @@ __all__ = [
 ]
 
 try:
-    if os.environ.get("BGPROXY_SCANNER") == "python":
+    if not compiled.IS_WANTED:
         raise ImportError("the reference is asked for")
     from bgproxy.protocol import _scan as _reader
 
