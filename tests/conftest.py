@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
