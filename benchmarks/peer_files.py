@@ -79,6 +79,7 @@ http {{
     listen 127.0.0.1:{site.tls_port} ssl backlog=4096;
     ssl_certificate {site.certificate.chain};
     ssl_certificate_key {site.certificate.key};
+    ssl_protocols TLSv1.2 TLSv1.3;
     ssl_session_cache shared:tls:10m;
     location / {{
       proxy_pass http://{active};

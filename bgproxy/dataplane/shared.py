@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bgproxy.dataplane.observers import Observer
 
-SCRATCH_BYTES = 64 * 1024
+SCRATCH_BYTES = 112 * 1024
+"""What one read takes at most: an answer of 100 KiB at once, and still no mapping of its own."""
 
 
 class Shared:
