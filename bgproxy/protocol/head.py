@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from bgproxy.protocol import request, response
+from bgproxy.protocol import plain
 from bgproxy.protocol.values import (
     CHUNKED,
     REQUEST_LIMITS,
@@ -41,8 +41,8 @@ try:
     SCANNER = "compiled"
 except ImportError:
     SCANNER = "python"
-    read_request_head = request.read_request_head
-    read_response_head = response.read_response_head
+    read_request_head = plain.read_request_head
+    read_response_head = plain.read_response_head
 else:
     read_request_head = _reader.read_request_head
     read_response_head = _reader.read_response_head

@@ -1,4 +1,7 @@
-"""Scanner and reference held together: where the scanner answers, its answer is the reference's."""
+"""Quick readers and reference held together: where one of them answers, it is the reference's answer.
+
+Both the compiled scanner, where it was built, and the reader of plain heads in Python.
+"""
 
 from __future__ import annotations
 
