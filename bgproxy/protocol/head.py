@@ -1,8 +1,8 @@
 """The one door to heads: the values, and the two readers, compiled where that could be built.
 
-The scanner answers for plain heads and hands every other one to the reference, so which of the two
-is at work shows in the time it takes and in nothing else. ``BGPROXY_SCANNER=python`` in the
-environment forces the reference.
+The scanner, or where there is none the reader of plain heads in Python, answers for plain heads and
+hands every other one to the reference, so which of them is at work shows in the time it takes and
+in nothing else. ``BGPROXY_SCANNER=python`` in the environment has none of it compiled.
 """
 
 from __future__ import annotations

@@ -5,15 +5,14 @@ be kept or dropped. Nothing is refused here: what is not plain, or in any doubt,
 the reference, so that the rules stand in one place. `tests/protocol/test_scan.py` holds this
 reader, like the compiled one, to the reference: where it answers, the answer is the same.
 
-The patterns take time in proportion to the bytes and no more: every repetition is possessive, atomic
-or bounded, and the lines that can be given back begin with what nothing else there matches.
+The patterns take time in proportion to the bytes and no more: every repetition is possessive,
+atomic or bounded, and where a special line is given back, nothing else can take it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from bgproxy.protocol import request, response
 from bgproxy.protocol.fields import CHUNKED_LINE
@@ -114,36 +113,24 @@ def _is_within(data: bytes, end: int, limits: HeadLimits) -> bool:
     )
 
 
-class _Special(NamedTuple):
-    """What the special lines of a head say.
-
-    Args:
-        lines: to forward, the first line with them.
-        length: of the body, None where none is told.
-        keep_alive: whether the connection is kept.
-        others: lower-case name to value, of those that are for the head's reader; or None.
-    """
-
-    lines: bytes
-    length: int | None
-    keep_alive: bool
-    others: dict[bytes, bytes] | None
-
-
-def _read_special(data: bytes, head: re.Match[bytes], first: int) -> _Special | None:
+def _read_special(
+    data: bytes, head: re.Match[bytes], first: int
+) -> tuple[bytes, int | None, bool, dict[bytes, bytes]] | None:
     """Read the special lines of a head.
 
     Args:
         first: the group of the first one's name.
 
     Returns:
-        None if one of them is odd, or comes twice.
+        The lines to forward with the first one; the body's length, None where none is told;
+        whether the connection is kept; lower-case name to value of the lines that only the caller
+        understands. None if a line is odd, or comes twice.
     """
     lines = b""
     start = 0
     length: int | None = None
     is_kept: bool | None = None
-    others: dict[bytes, bytes] | None = None
+    others: dict[bytes, bytes] = {}
     for group in range(first, head.lastindex or 0, 2):
         name, value = head.group(group, group + 1)
         name = name.lower()
@@ -157,11 +144,10 @@ def _read_special(data: bytes, head: re.Match[bytes], first: int) -> _Special | 
             lines += data[start : head.start(group)]
             start = head.end(group + 1) + 2
             if name == b"connection":
-                if is_kept is not None:
+                known = _IS_KEPT.get(value.lower())
+                if is_kept is not None or known is None:
                     return None
-                is_kept = _IS_KEPT.get(value.lower())
-                if is_kept is None:
-                    return None
+                is_kept = known
                 continue
             if name in _DROPPED:
                 continue
@@ -172,15 +158,11 @@ def _read_special(data: bytes, head: re.Match[bytes], first: int) -> _Special | 
                 length = CHUNKED
                 lines += CHUNKED_LINE + b"\r\n"
                 continue
-            if name in _ODD:
-                return None
-        if others is None:
-            others = {}
-        elif name in others:
+        if name in others or name in _ODD:
             return None
         others[name] = value.rstrip(b" \t")
     lines += data[start : head.end() - 2]
-    return _Special(lines, length, is_kept is not False, others)
+    return lines, length, is_kept is not False, others
 
 
 def _read_request(data: bytes, limits: HeadLimits) -> RequestHead | None:
@@ -194,14 +176,13 @@ def _read_request(data: bytes, limits: HeadLimits) -> RequestHead | None:
     lines, length, keep_alive, extras = special
     method, target, host = head.group(1, 2, 3)
     if host is None:
-        host = extras.pop(b"host", None) if extras else None
+        host = extras.pop(b"host", None)
         if host is None or not _match_host(host):
             return None
-        extras = extras or None
-    elif extras is not None and b"host" in extras:
+    elif b"host" in extras:
         return None
     return RequestHead(
-        head.end(), method, target, host, lines, length or 0, 1, keep_alive, extras
+        head.end(), method, target, host, lines, length or 0, 1, keep_alive, extras or None
     )  # fmt: skip
 
 
@@ -222,11 +203,8 @@ def _read_response(data: bytes, method: bytes, limits: HeadLimits) -> ResponseHe
         length = 0
     elif length is None:
         length, keep_alive = UNTIL_CLOSE, False
-    # Nothing else of an answer is noted.
-    has_date = others is not None
-    as_is = (
-        has_date and length != UNTIL_CLOSE and response.is_as_sent(data, end - 4, lines, length)
-    )
+    has_date = b"date" in others
+    as_is = has_date and length != UNTIL_CLOSE and response.is_as_sent(data, end - 4, lines, length)
     return ResponseHead(end, status, lines, length, 1, keep_alive, has_date, as_is, None)
 
 

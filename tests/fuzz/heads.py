@@ -2,7 +2,8 @@
 
 Run as ``python -m tests.fuzz.heads 1000000 [SEED]``. For every head, made up or mutated:
 
-- the scanner, where it was built, the reader of plain heads and the reference give the same value or the same fault;
+- the scanner, where it was built, the reader of plain heads and the reference give the same value
+  or the same fault;
 - any way of splitting the bytes gives the same again;
 - what is accepted obeys `check_request` or `check_response`, written with nothing but a split at
   CRLF, and reads the same when it is read again as it was written.
@@ -41,7 +42,7 @@ def _built_scanner() -> ModuleType | None:
 
 
 _scan = _built_scanner()
-_QUICK_READERS: tuple[Any, ...] = (plain,) if _scan is None else (_scan, plain)
+QUICK_READERS: tuple[Any, ...] = (plain,) if _scan is None else (_scan, plain)
 
 LIMITS = HeadLimits(max_line_bytes=120, max_head_bytes=1200, max_fields=24)
 """Small enough that made-up heads meet them."""
@@ -316,13 +317,13 @@ def check(maker: Maker, *, is_request: bool) -> str:
     if is_request:
         readers = [
             lambda data, quick=quick: quick.read_request_head(data, limits)  # type: ignore[misc]
-            for quick in _QUICK_READERS
+            for quick in QUICK_READERS
         ]
         readers.append(lambda data: request.read_request_head(data, limits))
     else:
         readers = [
             lambda data, quick=quick: quick.read_response_head(data, method, limits)  # type: ignore[misc]
-            for quick in _QUICK_READERS
+            for quick in QUICK_READERS
         ]
         readers.append(lambda data: response.read_response_head(data, method, limits))
     splits = maker.splits(len(data))
@@ -354,7 +355,7 @@ def check(maker: Maker, *, is_request: bool) -> str:
 
 def is_plain(data: bytes, method: bytes, limits: HeadLimits, is_request: bool) -> bool:
     """Whether the quickest reader that there is answers for a head by itself."""
-    quick = _QUICK_READERS[0]
+    quick = QUICK_READERS[0]
     if is_request:
         return bool(quick.is_plain_request(data, limits))
     return bool(quick.is_plain_response(data, method, limits))
