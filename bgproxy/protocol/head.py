@@ -1,15 +1,13 @@
 """The one door to heads: the values, and the two readers, compiled where that could be built.
 
-The scanner, or where there is none the reader of plain heads in Python, answers for plain heads and
-hands every other one to the reference, so which of them is at work shows in the time it takes and
-in nothing else. ``BGPROXY_SCANNER=python`` in the environment has none of it compiled.
+The scanner answers for plain heads, or a pattern does in its place where nothing is compiled. Both
+hand every other head to the reference, so which of them is at work shows in the time it takes and
+in nothing else. ``BGPROXY_SCANNER=python`` in the environment forces what is not compiled.
 """
 
 from __future__ import annotations
 
-import os
-
-from bgproxy.protocol import plain
+from bgproxy import compiled
 from bgproxy.protocol.values import (
     CHUNKED,
     REQUEST_LIMITS,
@@ -33,16 +31,16 @@ __all__ = [
     "read_response_head",
 ]
 
-try:
-    if os.environ.get("BGPROXY_SCANNER") == "python":
-        raise ImportError("the reference is asked for")
-    from bgproxy.protocol import _scan as _reader
+if compiled.IS_USED:
+    from bgproxy.protocol import _scan
 
     SCANNER = "compiled"
-except ImportError:
+    read_request_head = _scan.read_request_head
+    read_response_head = _scan.read_response_head
+else:
+    # Not before it is known to be needed: its patterns take 15 ms to compile.
+    from bgproxy.protocol import plain
+
     SCANNER = "python"
     read_request_head = plain.read_request_head
     read_response_head = plain.read_response_head
-else:
-    read_request_head = _reader.read_request_head
-    read_response_head = _reader.read_response_head
