@@ -1,14 +1,13 @@
 """The one door to heads: the values, and the two readers, compiled where that could be built.
 
-The scanner answers for plain heads and hands every other one to the reference, so which of the two
-is at work shows in the time it takes and in nothing else. ``BGPROXY_SCANNER=python`` in the
-environment forces the reference.
+The scanner answers for plain heads, or a pattern does in its place where nothing is compiled. Both
+hand every other head to the reference, so which of them is at work shows in the time it takes and
+in nothing else. ``BGPROXY_SCANNER=python`` in the environment forces what is not compiled.
 """
 
 from __future__ import annotations
 
 from bgproxy import compiled
-from bgproxy.protocol import request, response
 from bgproxy.protocol.values import (
     CHUNKED,
     REQUEST_LIMITS,
@@ -39,6 +38,9 @@ if compiled.IS_USED:
     read_request_head = _scan.read_request_head
     read_response_head = _scan.read_response_head
 else:
+    # Not before it is known to be needed: its patterns take 15 ms to compile.
+    from bgproxy.protocol import plain
+
     SCANNER = "python"
-    read_request_head = request.read_request_head
-    read_response_head = response.read_response_head
+    read_request_head = plain.read_request_head
+    read_response_head = plain.read_response_head

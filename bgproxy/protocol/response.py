@@ -125,7 +125,7 @@ def _read_head(
         end + 4, status, lines, length, minor,
         length != UNTIL_CLOSE and is_persistent(options, minor),
         has_date,
-        has_date and length != UNTIL_CLOSE and _is_as_sent(data, end, lines, length),
+        has_date and length != UNTIL_CLOSE and is_as_sent(data, end, lines, length),
         extras,
     )  # fmt: skip
 
@@ -162,7 +162,7 @@ def _without_body_fields(kept: list[bytes], status: int) -> list[bytes]:
     return kept
 
 
-def _is_as_sent(data: bytes, end: int, lines: bytes, length: int) -> bool:
+def is_as_sent(data: bytes, end: int, lines: bytes, length: int) -> bool:
     """Whether nothing was dropped or changed; the spelling of a coding aside."""
     sent = data[: end + 2]
     return lines == sent or (length == CHUNKED and lines.lower() == sent.lower())

@@ -25,9 +25,9 @@ def shown(**environment: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_reference_can_be_forced() -> None:
+def test_python_can_be_forced() -> None:
     """For comparison, and for whoever trusts no compiled code."""
-    assert shown(BGPROXY_SCANNER="python") == ["python", "bgproxy.protocol.request"]
+    assert shown(BGPROXY_SCANNER="python") == ["python", "bgproxy.protocol.plain"]
 
 
 def test_scanner_is_used_where_it_was_built() -> None:
@@ -36,7 +36,7 @@ def test_scanner_is_used_where_it_was_built() -> None:
     assert shown(BGPROXY_SCANNER="")[0] == "compiled"
 
 
-def test_reference_stands_in_where_no_scanner_was_built() -> None:
+def test_python_stands_in_where_no_scanner_was_built() -> None:
     """An install without a compiler works the same, only slower."""
     hide = "import importlib.machinery as m; m.EXTENSION_SUFFIXES[:] = []; "
     done = subprocess.run(
@@ -46,7 +46,7 @@ def test_reference_stands_in_where_no_scanner_was_built() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.split() == ["python", "bgproxy.protocol.request"]
+    assert done.stdout.split() == ["python", "bgproxy.protocol.plain"]
 
 
 def test_this_run_says_which_reader_it_tests() -> None:
