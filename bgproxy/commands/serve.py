@@ -30,9 +30,13 @@ def run(config: Path) -> None:
     Example:
       bgproxy run -c bgproxy.yaml
     """
-    from bgproxy import supervisor
+    from bgproxy.recruits import recruited
 
-    sys.exit(supervisor.run(config))
+    with recruited(config) as recruits:  # they load while the supervisor does
+        from bgproxy import supervisor
+
+        status = supervisor.run(config, recruits)
+    sys.exit(status)
 
 
 @click.command()
