@@ -42,7 +42,6 @@ class WorkerProcess:
         self.index = index
         self.process = process
         self.writer = writer
-        self.started = monotonic()
         self.table = 0
         self.epoch = 0
         self.found: dict[int, channel.FoundRequest | None] = {}
@@ -304,7 +303,7 @@ class Fleet:
         log.error("worker died, replacing it", worker=worker.index, status=_words_of(status))
         if self.on_worker_died is not None:
             self.on_worker_died(worker.index)
-        lived = monotonic() - worker.started
+        lived = monotonic() - worker.process.started
         if lived < _FAST_DEATH_SECONDS:
             await asyncio.sleep(_LONGEST_RESPAWN_DELAY)
         if not self._is_stopping:

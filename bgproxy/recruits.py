@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from bgproxy.state import posting
@@ -44,6 +45,7 @@ class Recruit:
                 pass_fds=(theirs.fileno(),),
             )
         self.pid = self._process.pid
+        self.started = monotonic()
         self._end: asyncio.Future[int] | None = None
 
     def post(self, arguments: WorkerArguments) -> None:
