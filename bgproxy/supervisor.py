@@ -9,6 +9,7 @@ Signal handlers only set something; `_serve` acts.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -51,6 +52,8 @@ log = structlog.get_logger("bgproxy.supervisor")
 def run(config_path: Path, recruits: list[Recruit]) -> int:
     """Run the proxy until it is told to stop.
 
+    Garbage is not collected until everything is up, whatever was set before.
+
     Args:
         recruits: processes to make the first workers of, taken out of the list.
 
@@ -58,6 +61,7 @@ def run(config_path: Path, recruits: list[Recruit]) -> int:
         The exit status: 0 after an orderly end, 1 when it cannot start or run, 2 for a
         configuration that cannot be used.
     """
+    gc.disable()
     event_log.configure()
     try:
         settings = load_config(config_path, os.environ, uses_copies=True)
@@ -154,6 +158,9 @@ class _Supervisor:
             )
             _warn(self._settings)
             self._take_stock_of_files(self._settings, metrics)
+            gc.collect()
+            gc.freeze()
+            gc.enable()
             notify.ready(standing(fleet))
             watchdog.start()
             await self._until_told_to_stop(coordinator, fleet, metrics, admin)
