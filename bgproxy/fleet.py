@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
 import structlog
 
-from bgproxy.dataplane.worker import WorkerArguments
 from bgproxy.domain.model import Color
 from bgproxy.domain.outcome import Reason
 from bgproxy.listeners import refuse_new_attempts
+from bgproxy.recruits import Recruit
 from bgproxy.state import channel, ledger
 from bgproxy.state.entrance import EntranceRoute
 from bgproxy.state.ledger import Ledger
+from bgproxy.state.posting import WorkerArguments
 from bgproxy.state.table import RoutingTable
 
 _ANSWER_SECONDS = 5.0
@@ -38,13 +38,10 @@ log = structlog.get_logger("bgproxy.fleet")
 class WorkerProcess:
     """One worker slot's present process and the channel to it."""
 
-    def __init__(
-        self, index: int, process: asyncio.subprocess.Process, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, index: int, process: Recruit, writer: asyncio.StreamWriter) -> None:
         self.index = index
         self.process = process
         self.writer = writer
-        self.started = monotonic()
         self.table = 0
         self.epoch = 0
         self.found: dict[int, channel.FoundRequest | None] = {}
@@ -74,8 +71,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End the process the hard way."""
-        if self.process.returncode is None:
-            self.process.kill()
+        self.process.kill()
 
 
 class Fleet:
@@ -86,6 +82,7 @@ class Fleet:
         listeners: for each worker its listening sockets.
         backlog: connections that may wait in each of them.
         entrances: what clients meet behind each listener, if anything but plain HTTP.
+        recruits: processes to begin with, taken out of the list as they are needed.
     """
 
     def __init__(
@@ -94,11 +91,13 @@ class Fleet:
         listeners: list[list[socket.socket]],
         backlog: int = 4096,
         entrances: tuple[EntranceRoute, ...] = (),
+        recruits: list[Recruit] | None = None,
     ) -> None:
         self._ledger = block
         self._listeners = listeners
         self._backlog = backlog
         self._entrances = entrances
+        self._recruits = [] if recruits is None else recruits
         self._workers: list[WorkerProcess | None] = [None] * block.workers
         self._tasks: set[asyncio.Task[None]] = set()
         self._table = RoutingTable(0, ())
@@ -246,25 +245,18 @@ class Fleet:
                 worker.kill()
 
     async def _spawn(self, index: int) -> WorkerProcess:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        fds = [sock.fileno() for sock in self._listeners[index]]
-        arguments = WorkerArguments(
-            index=index,
-            workers=self._ledger.workers,
-            ledger=self._ledger.fd,
-            channel=theirs.fileno(),
-            listeners=tuple(fds),
-            backlog=self._backlog,
-        )
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "bgproxy.dataplane.worker", arguments.to_json()),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(self._ledger.fd, theirs.fileno(), *fds),
+        process = self._recruits.pop() if self._recruits else Recruit()
+        process.post(
+            WorkerArguments(
+                index=index,
+                workers=self._ledger.workers,
+                ledger=self._ledger.fd,
+                channel=-1,
+                listeners=tuple(sock.fileno() for sock in self._listeners[index]),
+                backlog=self._backlog,
             )
-        reader, writer = await asyncio.open_connection(sock=ours)
+        )
+        reader, writer = await asyncio.open_connection(sock=process.channel)
         worker = WorkerProcess(index, process, writer)
         self._workers[index] = worker
         self._keep(self._listen_to(worker, reader))
@@ -311,7 +303,7 @@ class Fleet:
         log.error("worker died, replacing it", worker=worker.index, status=_words_of(status))
         if self.on_worker_died is not None:
             self.on_worker_died(worker.index)
-        lived = monotonic() - worker.started
+        lived = monotonic() - worker.process.started
         if lived < _FAST_DEATH_SECONDS:
             await asyncio.sleep(_LONGEST_RESPAWN_DELAY)
         if not self._is_stopping:

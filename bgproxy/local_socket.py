@@ -11,6 +11,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+DEFAULT_ADMIN = "http://127.0.0.1:8081"
+"""Where the admin API is when nobody says otherwise."""
+
 
 def folder_of_server(env: Mapping[str, str], user: int) -> Path:
     """The folder in which a proxy puts its socket.

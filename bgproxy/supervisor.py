@@ -9,11 +9,13 @@ Signal handlers only set something; `_serve` acts.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
@@ -25,17 +27,19 @@ from bgproxy.config.settings import Address, Listener, Settings
 from bgproxy.config.tls_files import Copies
 from bgproxy.controlplane.coordinator import Coordinator
 from bgproxy.controlplane.events import EventHub
-from bgproxy.controlplane.metrics import Metrics
-from bgproxy.controlplane.server import AdminServer
 from bgproxy.dataplane.log_file import LOG_FILE_MODE, STANDARD_OUTPUT
 from bgproxy.errors import ConfigError, Refused, StateError
 from bgproxy.fleet import Fleet
 from bgproxy.listeners import close_listeners, entrance_of, open_listeners, resolved
-from bgproxy.protocol.head import SCANNER
+from bgproxy.recruits import Recruit
 from bgproxy.state.entrance import EntranceRoute
 from bgproxy.state.journal import Journal
 from bgproxy.state.ledger import Ledger
 from bgproxy.watchdog import Watchdog, standing, watchdog_interval
+
+if TYPE_CHECKING:
+    from bgproxy.controlplane.metrics import Metrics
+    from bgproxy.controlplane.server import AdminServer
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
@@ -45,13 +49,19 @@ _QUIET_SECONDS = 2.0
 log = structlog.get_logger("bgproxy.supervisor")
 
 
-def run(config_path: Path) -> int:
+def run(config_path: Path, recruits: list[Recruit]) -> int:
     """Run the proxy until it is told to stop.
+
+    Garbage is not collected until everything is up, whatever was set before.
+
+    Args:
+        recruits: processes to make the first workers of, taken out of the list.
 
     Returns:
         The exit status: 0 after an orderly end, 1 when it cannot start or run, 2 for a
         configuration that cannot be used.
     """
+    gc.disable()
     event_log.configure()
     try:
         settings = load_config(config_path, os.environ, uses_copies=True)
@@ -59,7 +69,7 @@ def run(config_path: Path) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - there is no log before there is a proxy
         return 2
     try:
-        uvloop.run(_Supervisor(config_path, settings).serve())
+        uvloop.run(_Supervisor(config_path, settings, recruits).serve())
     except (StateError, OSError) as error:
         log.error("cannot run", error=str(error))
         return 1
@@ -69,9 +79,10 @@ def run(config_path: Path) -> int:
 class _Supervisor:
     """Everything that lives as long as the proxy does."""
 
-    def __init__(self, config_path: Path, settings: Settings) -> None:
+    def __init__(self, config_path: Path, settings: Settings, recruits: list[Recruit]) -> None:
         self._config_path = config_path
         self._settings = settings
+        self._recruits = recruits
         self._listen: tuple[Listener, ...] = ()
         """For each socket of a worker, what is behind it."""
         self._state = settings.state
@@ -104,25 +115,52 @@ class _Supervisor:
         self, journal: Journal, block: Ledger, listeners: list[list[socket.socket]]
     ) -> None:
         settings = self._settings
-        fleet = Fleet(block, listeners, settings.proxy.backlog, self._entrances())
+        backlog, entrances = settings.proxy.backlog, self._entrances()
+        fleet = Fleet(block, listeners, backlog, entrances, self._recruits)
         coordinator = Coordinator(settings, journal, fleet, self._events)
         event_log.name_generations(lambda service: _generation(fleet, service))
-        metrics = Metrics(block, lambda: fleet.table, has_scanner=SCANNER == "compiled")
-        admin = AdminServer(settings.admin, coordinator, self._events, metrics)
         watchdog = Watchdog(fleet, self._events, watchdog_interval(os.environ))
         try:
             await fleet.start(await coordinator.restore())
+            # Workers serve by now; whatever takes time to load is loaded from here on.
             await coordinator.start()
+            await self._serve_admin(coordinator, fleet, watchdog, listeners)
+        finally:
+            await coordinator.stop()
+            await fleet.stop(0.0, 0.0)
+            event_log.name_generations(None)
+            block.close()
+        log.info("stopped")
+
+    async def _serve_admin(
+        self,
+        coordinator: Coordinator,
+        fleet: Fleet,
+        watchdog: Watchdog,
+        listeners: list[list[socket.socket]],
+    ) -> None:
+        """Open the admin side, say that all is up, and act on signals until told to stop."""
+        from bgproxy.controlplane.metrics import Metrics
+        from bgproxy.controlplane.server import AdminServer
+        from bgproxy.protocol.head import SCANNER
+
+        has_scanner = SCANNER == "compiled"
+        metrics = Metrics(fleet.ledger, lambda: fleet.table, has_scanner=has_scanner)
+        admin = AdminServer(self._settings.admin, coordinator, self._events, metrics)
+        try:
             bound = await admin.start()
             log.info(
                 "running",
                 listen=[_shown(sock) for sock in listeners[0]],
                 admin=bound,
-                workers=block.workers,
+                workers=fleet.ledger.workers,
                 scanner=SCANNER,
             )
-            _warn(settings)
-            self._take_stock_of_files(settings, metrics)
+            _warn(self._settings)
+            self._take_stock_of_files(self._settings, metrics)
+            gc.collect()
+            gc.freeze()
+            gc.enable()
             notify.ready(standing(fleet))
             watchdog.start()
             await self._until_told_to_stop(coordinator, fleet, metrics, admin)
@@ -133,11 +171,6 @@ class _Supervisor:
         finally:
             watchdog.stop()
             await admin.stop()
-            await coordinator.stop()
-            await fleet.stop(0.0, 0.0)
-            event_log.name_generations(None)
-            block.close()
-        log.info("stopped")
 
     async def _until_told_to_stop(
         self, coordinator: Coordinator, fleet: Fleet, metrics: Metrics, admin: AdminServer

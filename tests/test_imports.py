@@ -26,6 +26,14 @@ def test_import_contracts_are_kept():
     [
         ("bgproxy.dataplane.worker", ["aiohttp", "pydantic", "structlog", "prometheus_client"]),
         ("bgproxy.cli", ["aiohttp", "pydantic", "structlog", "rich", "asyncio"]),
+        ("bgproxy.cli", ["bgproxy.client", "bgproxy.domain", "bgproxy.config", "http.client"]),
+        ("bgproxy.commands.look", ["bgproxy.domain", "bgproxy.config", "bgproxy.commands.change"]),
+        ("bgproxy.recruits", ["asyncio", "bgproxy.config", "bgproxy.dataplane", "uvloop"]),
+        ("bgproxy.event_log", ["rich", "pygments"]),
+        (
+            "bgproxy.event_log, bgproxy.supervisor",
+            ["aiohttp", "rich", "prometheus_client", "bgproxy.controlplane.server"],
+        ),
     ],
 )
 def test_what_must_start_fast_loads_no_heavy_library(module: str, unwanted: list[str]):

@@ -11,7 +11,7 @@ means that nobody answered as an admin API does.
 
 from __future__ import annotations
 
-from bgproxy.client.admin import DEFAULT_ADMIN, AdminClient
+from bgproxy.client.admin import AdminClient
 from bgproxy.client.documents import (
     BackendDocument,
     BakeDocument,
@@ -27,6 +27,7 @@ from bgproxy.client.documents import (
     VerificationDocument,
 )
 from bgproxy.client.wire import AdminEvent, ProblemError, UnreachableError
+from bgproxy.local_socket import DEFAULT_ADMIN
 
 __all__ = [
     "DEFAULT_ADMIN",

@@ -15,8 +15,7 @@ from bgproxy.client.documents import (
     VerificationDocument,
 )
 from bgproxy.client.wire import Address, AdminEvent, UnreachableError, problem_of, read_events
-
-DEFAULT_ADMIN = "http://127.0.0.1:8081"
+from bgproxy.local_socket import DEFAULT_ADMIN
 
 
 class AdminClient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -30,9 +31,15 @@ def run(config: Path) -> None:
     Example:
       bgproxy run -c bgproxy.yaml
     """
-    from bgproxy import supervisor
+    from bgproxy.recruits import recruited
 
-    sys.exit(supervisor.run(config))
+    gc.disable()  # nothing that is loaded is ever garbage; on again once everything is up
+    with recruited(config) as recruits:  # they load while the supervisor does
+        import bgproxy.event_log  # noqa: F401 - before anything else loads structlog
+        from bgproxy import supervisor
+
+        status = supervisor.run(config, recruits)
+    sys.exit(status)
 
 
 @click.command()

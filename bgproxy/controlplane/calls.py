@@ -9,10 +9,9 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
-
+from bgproxy.controlplane.late import LateModule
 from bgproxy.controlplane.probes import show_status
 from bgproxy.domain.hooks import (
     Call,
@@ -22,6 +21,11 @@ from bgproxy.domain.hooks import (
     retry_pause,
     sign,
 )
+
+if TYPE_CHECKING:
+    import aiohttp
+else:
+    aiohttp = LateModule("aiohttp")
 
 _MOST_OUTPUT = 4096
 """Bytes of a command's output that are kept; the last ones, where errors stand."""

@@ -6,12 +6,17 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import aiohttp
-from yarl import URL
-
+from bgproxy.controlplane.late import LateModule
 from bgproxy.domain.tls import UpstreamTls
 from bgproxy.errors import BgproxyError
+
+if TYPE_CHECKING:
+    import aiohttp
+    from yarl import URL
+else:
+    aiohttp = LateModule("aiohttp")
 
 MAX_BODY_BYTES = 64 * 1024
 """More of an answer's body is not read."""
@@ -166,6 +171,8 @@ def _new_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
 
 
 def _url(place: Place, path: str) -> URL:
+    from yarl import URL  # with the rest of aiohttp
+
     target, _, query = path.partition("?")
     scheme = "http" if place.scheme == "unix" else place.scheme
     host = "localhost" if place.scheme == "unix" else place.host

@@ -7,18 +7,23 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import structlog
 
 from bgproxy.controlplane.events import EventHub
+from bgproxy.controlplane.late import LateModule
 from bgproxy.controlplane.probes import show_status
 from bgproxy.controlplane.tasks import Tasks
 from bgproxy.controlplane.times import rfc3339
 from bgproxy.domain.chat import destination, message
 from bgproxy.domain.hooks import is_worth_retrying, retry_pause
 from bgproxy.domain.notifications import News, Notification, news_of, trial_news
+
+if TYPE_CHECKING:
+    import aiohttp
+else:
+    aiohttp = LateModule("aiohttp")
 
 _MOST_QUEUED = 100
 _REMEMBERED = 1000

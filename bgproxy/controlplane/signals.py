@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from typing import TYPE_CHECKING
 
-import aiohttp
 import structlog
 
 from bgproxy.controlplane.bake import Bake
 from bgproxy.controlplane.json_path import find
+from bgproxy.controlplane.late import LateModule
 from bgproxy.controlplane.tasks import Tasks
 from bgproxy.domain.signals import Signal, SignalWatch, number_in_result, number_of
+
+if TYPE_CHECKING:
+    import aiohttp
+else:
+    aiohttp = LateModule("aiohttp")
 
 _MOST_BYTES = 1024 * 1024
 

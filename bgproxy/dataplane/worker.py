@@ -1,8 +1,8 @@
 """One worker process: inherited listeners, the routing table, the tick, stop and drain.
 
-Started by the supervisor as ``python -m bgproxy.dataplane.worker`` with a JSON argument that
-names the inherited descriptors. It obeys the channel alone; when the channel ends, the supervisor
-is gone, and the worker finishes what it carries and ends too.
+Started by the supervisor as ``python -m bgproxy.dataplane``, and told its place and its descriptors
+over the channel (`bgproxy.state.posting`). It obeys the channel alone; when the channel ends, the
+supervisor is gone, and the worker finishes what it carries and ends too.
 """
 
 from __future__ import annotations
@@ -10,18 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import json
 import os
 import random
 import secrets
 import select
-import signal
 import socket
 import struct
-import sys
 import time
 from collections.abc import Coroutine
-from dataclasses import asdict, dataclass
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
@@ -36,9 +32,10 @@ from bgproxy.dataplane.memory import RequestMemory
 from bgproxy.dataplane.observers import Observers
 from bgproxy.dataplane.routes import BackendState, Routes
 from bgproxy.dataplane.shared import Shared
-from bgproxy.state import channel, ledger
+from bgproxy.state import channel, ledger, posting
 from bgproxy.state.entrance import EntranceRoute
 from bgproxy.state.ledger import Ledger
+from bgproxy.state.posting import WorkerArguments
 from bgproxy.state.table import RoutingTable
 
 if TYPE_CHECKING:
@@ -52,28 +49,6 @@ TICK_SECONDS = 0.05
 _SAMPLES_PER_TICK = 2
 _RATE_TICKS = 100
 """Ticks between two looks at the rate of uploads: 5 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerArguments:
-    """What a worker is told on its command line: its place, and inherited descriptors."""
-
-    index: int
-    workers: int
-    ledger: int
-    channel: int
-    listeners: tuple[int, ...]
-    backlog: int
-
-    def to_json(self) -> str:
-        """As the one argument of the process."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> WorkerArguments:
-        """Read what `to_json` wrote."""
-        values = json.loads(text)
-        return cls(**{**values, "listeners": tuple(values["listeners"])})
 
 
 class Worker(Shared):
@@ -414,20 +389,22 @@ def _queued(listener: socket.socket) -> int:
     return 0
 
 
-def main() -> None:
-    """The process's entry point."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    arguments = WorkerArguments.from_json(sys.argv[1])
+def main(channel_end: socket.socket) -> None:
+    """Serve as the supervisor says; the process's entry point, with garbage collection off.
+
+    Args:
+        channel_end: blocking.
+    """
+    arguments = posting.receive(channel_end)
+    if arguments is None:
+        return
+    channel_end.detach()
 
     async def serve() -> None:
         worker = Worker(arguments, asyncio.get_running_loop())
         gc.collect()
         gc.freeze()
+        gc.enable()
         await worker.run(arguments.channel)
 
     uvloop.run(serve())
-
-
-if __name__ == "__main__":
-    main()

@@ -13,9 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from bgproxy.controlplane.record import judged
 from bgproxy.dataplane.downstream import Downstream
 from bgproxy.dataplane.upstream import Upstream
-from bgproxy.dataplane.worker import Worker, WorkerArguments
+from bgproxy.dataplane.worker import Worker
 from bgproxy.domain.model import COLORS, Color
 from bgproxy.state.ledger import Ledger
+from bgproxy.state.posting import WorkerArguments
 from bgproxy.state.table import BackendRoute, RoutingTable, ServiceRoute
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
