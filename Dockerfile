@@ -9,7 +9,7 @@ WORKDIR /src
 RUN python -m venv /opt/bgproxy
 COPY requirements.lock ./
 RUN /opt/bgproxy/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY bgproxy ./bgproxy
 RUN /opt/bgproxy/bin/pip install --no-cache-dir --no-deps . \
     && /opt/bgproxy/bin/pip uninstall --yes pip setuptools

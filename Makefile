@@ -6,7 +6,8 @@ BIN    := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
-BUILD  := pyproject.toml $(wildcard bgproxy/protocol/*.pyx)
+BUILD  := pyproject.toml setup.py $(wildcard bgproxy/*/*.pxd bgproxy/*/*.pyx) \
+	$(patsubst %.pxd,%.py,$(wildcard bgproxy/*/*.pxd))
 
 .PHONY: help demo test check format bench bench-more bench-quick storm simulate plots reference docs screenshots image-check sbom lock clean
 

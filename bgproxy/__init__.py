@@ -8,4 +8,9 @@ way back stays open.
 
 from __future__ import annotations
 
+from bgproxy import compiled
+
 __version__ = "0.1.0"
+
+if not compiled.IS_USED:
+    compiled.leave_out()

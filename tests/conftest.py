@@ -5,15 +5,20 @@ from __future__ import annotations
 import faulthandler
 import os
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
 from _pytest.faulthandler import fault_handler_stderr_fd_key
 
+from bgproxy import compiled
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parent.parent
 
 TEARDOWN_TIMEOUT = 60.0
 """Seconds that what follows a test may take."""
@@ -30,6 +35,15 @@ def _runtime_directory() -> Iterator[None]:
             del os.environ["XDG_RUNTIME_DIR"]
         else:
             os.environ["XDG_RUNTIME_DIR"] = before
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Refuse to test what was compiled from an older source."""
+    for name in compiled.MODULES:
+        source = ROOT / f"{name.replace('.', '/')}.py"
+        for built in source.parent.glob(f"{source.stem}.cpython-*"):
+            if built.stat().st_mtime < source.stat().st_mtime:
+                pytest.exit(f"{built.name} is older than {source}: run `make check`", 2)
 
 
 def pytest_asyncio_loop_factories(

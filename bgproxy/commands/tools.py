@@ -48,7 +48,7 @@ def completion(context: click.Context, shell: str) -> None:
 
 @click.command()
 def version() -> None:
-    r"""Print the version, Python's, and which head scanner is in use.
+    r"""Print the version, Python's, and whether the path of requests is compiled.
 
     \b
     Example:

@@ -58,37 +58,37 @@ async def _open(worker: Worker, route: Route, backend: BackendState) -> Upstream
         OSError: `TimeoutError` and `ssl.SSLError` among them.
     """
     loop = worker.loop
+    upstream = Upstream(worker, backend)
 
-    def factory() -> Upstream:
-        return Upstream(worker, backend)
+    def factory() -> asyncio.BufferedProtocol:
+        return upstream.as_protocol
 
     async with asyncio.timeout(route.timeouts.connect):
         if backend.scheme == "unix":
-            _, upstream = await loop.create_unix_connection(factory, backend.address[0])
+            await loop.create_unix_connection(factory, backend.address[0])
         elif backend.scheme == "https":
-            upstream = await _open_tls(worker, route, backend)
+            await _open_tls(worker, route, upstream)
         else:
-            _, upstream = await loop.create_connection(factory, *backend.address)
+            await loop.create_connection(factory, *backend.address)
     return upstream
 
 
-async def _open_tls(worker: Worker, route: Route, backend: BackendState) -> Upstream:
+async def _open_tls(worker: Worker, route: Route, upstream: Upstream) -> None:
     """Open a connection and see who is there.
 
     Raises:
         OSError: `ssl.SSLError` and `ConnectionResetError` where the handshake fails.
     """
-    upstream = Upstream(worker, backend)
+    backend = upstream.backend
     name = route.upstream_tls.server_name or backend.name
     context = route.upstream_tls.context()
-    tls = TlsDeparture(upstream, context, worker.loop, worker.scratch, name)
+    tls = TlsDeparture(upstream.as_protocol, context, worker.loop, worker, name)
     transport, _ = await worker.loop.create_connection(lambda: tls, *backend.address)
     try:
         await tls.done
     except BaseException:
         transport.abort()
         raise
-    return upstream
 
 
 def _words_of(error: OSError) -> str:

@@ -27,7 +27,7 @@ STOP_PENDING = 1
 STOP_UPSTREAM = 2
 
 
-class ClientConnection(asyncio.BufferedProtocol):
+class ClientConnection:
     """What a `Downstream` is built on; `phase` and `deadline` are the exchange's to set.
 
     Args:
@@ -74,7 +74,7 @@ class ClientConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there; one too many is told so."""
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(BUFFER_BYTES)
+        self.transport.set_write_buffer_limits(0)
         if not self.client:
             peer = transport.get_extra_info("peername")
             self.client = peer[0] if isinstance(peer, tuple) else ""
@@ -85,6 +85,11 @@ class ClientConnection(asyncio.BufferedProtocol):
             self.worker.turn_away(self)
             detail = "the proxy carries as many connections as it may"
             self.answer_error(503, "too_many_connections", detail, retry_after=1)
+
+    @property
+    def as_protocol(self) -> asyncio.BufferedProtocol:
+        """This, for the loop: compiled, the class cannot have asyncio's for a base."""
+        return cast("asyncio.BufferedProtocol", self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """All connections of a worker read through one buffer; it is copied out at once."""

@@ -34,9 +34,10 @@ from bgproxy.protocol.forwarding import (
     kept_request_id,
     without,
 )
-from bgproxy.protocol.head import UNTIL_CLOSE, RequestHead, ResponseHead, read_request_head
+from bgproxy.protocol.head import UNTIL_CLOSE, read_request_head
 from bgproxy.protocol.last_hop import is_last_hop
 from bgproxy.protocol.request import asks_for_head
+from bgproxy.protocol.values import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.preview_keys import PreviewKeys
@@ -75,8 +76,14 @@ class Downstream(Exchange):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes from the client."""
-        data = self.worker.scratch[:nbytes].tobytes()
         phase = self.phase
+        if nbytes >= pieces.LARGE_BYTES and phase == EXCHANGE and self.body_left:
+            assert self.upstream is not None
+            transport = self.upstream.transport
+            self._relay_body(self.worker.scratch[:nbytes])
+            pieces.keep_unsent(self.worker, transport)
+            return
+        data = self.worker.scratch[:nbytes].tobytes()
         if phase == IDLE and not self.pending:
             self._read(self._partial + data if self._partial else data)
         elif phase == EXCHANGE and self.body_left:
@@ -284,7 +291,7 @@ class Downstream(Exchange):
             self.go_on_reading(STOP_PENDING)
         else:
             self.may_be_repeated = self.method in IDEMPOTENT
-            patience = HALF_CLOSED_SECONDS if self.is_client_done else timeouts.response
+            patience = HALF_CLOSED_SECONDS if self.is_client_done else self.route.response_timeout
             self.deadline = worker.now + patience
 
     def _remember_forwarding(self, head: RequestHead) -> None:
@@ -326,9 +333,9 @@ class Downstream(Exchange):
                 self.pending = bytes(data[left:])
                 data, size = memoryview(data)[:left], left
             self.body_left = left - size
-            pieces.write(self.upstream.transport, data)
+            self.upstream.transport.write(data)
         if not self.body_left:
-            self.deadline = self.worker.now + self.route.timeouts.response
+            self.deadline = self.worker.now + self.route.response_timeout
 
     def _relay_chunks(self, body: ChunkedReader, data: bytes) -> None:
         """Check chunks and pass them on."""
@@ -342,7 +349,7 @@ class Downstream(Exchange):
             reason = Reason.TOO_LARGE if error.status == 413 else Reason.BAD_REQUEST
             failing.fail_client(self, reason, error)
             return
-        pieces.write_all(self.upstream.transport, body.out, len(data))
+        pieces.write_all(self.upstream.transport, body.out)
         if body.is_done:
             self.body_left = 0
             self.pending = data[consumed:]
@@ -358,7 +365,7 @@ class Downstream(Exchange):
         if self.head.minor:
             self.transport.write(head.lines + b"\r\n")
 
-    def begin_answer(self, head: ResponseHead, data: bytes, end: int) -> None:
+    def begin_answer(self, head: ResponseHead, data: bytes | memoryview, end: int) -> None:
         """Send the final head, and the body bytes behind `end` that came with it."""
         self.status = head.status
         if self.body_left or self.worker.is_stopping:
@@ -409,7 +416,7 @@ class Downstream(Exchange):
             return
         self.phase = IDLE
         self.quiet_since = now = self.worker.now
-        self.deadline = now + self.route.timeouts.idle
+        self.deadline = now + self.route.idle_timeout
         if self._stops:
             self.go_on_reading()
         if self.pending and not self.is_write_paused:

@@ -67,12 +67,12 @@ class Entrance:
         is_traced = worker.observers.tracer is not None
         if self._context is None and self._https_port:
             redirecting = TracedRedirecting if is_traced else RedirectingDownstream
-            return redirecting(worker, client, self._https_port)
+            return redirecting(worker, client, self._https_port).as_protocol
         kind = Traced if is_traced else Downstream
         downstream = kind(worker, b"http" if self._context is None else b"https", client)
         downstream.routes = self._routes
         if self._context is None:
-            return downstream
+            return downstream.as_protocol
         return TlsArrival(worker, downstream, self._context)
 
     def is_proxy(self, address: str) -> bool:
@@ -173,7 +173,7 @@ class TlsArrival(TlsConnection):
     __slots__ = ("_is_timely", "_is_wanted", "_worker", "client", "deadline")
 
     def __init__(self, worker: Worker, client: Downstream, context: ssl.SSLContext) -> None:
-        super().__init__(client, context, worker.loop, worker.scratch)
+        super().__init__(client.as_protocol, context, worker.loop, worker)
         self._worker = worker
         self._is_wanted = True
         self._is_timely = True

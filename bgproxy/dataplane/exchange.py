@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bgproxy.dataplane.upstream import Upstream
     from bgproxy.dataplane.worker import Worker
     from bgproxy.protocol.chunked import ChunkedReader
-    from bgproxy.protocol.head import RequestHead
+    from bgproxy.protocol.values import RequestHead
 
 HALF_CLOSED_SECONDS = 1.0
 """How long a client that sends no more is believed to wait for its answer."""
@@ -149,7 +149,7 @@ class Exchange(ClientConnection):
         route = self.route
         word = cells[route.word]
         self.environment = environment = route.environments[(word & 0xFF) - 1]
-        backend = environment.choose(cells, route.limits.max_in_flight)
+        backend = environment.choose(cells, route.max_in_flight)
         if backend is None:
             waiting.queue(self)
             return
@@ -177,7 +177,7 @@ class Exchange(ClientConnection):
         cells = self.worker.cells
         if len(self.tried) >= _MOST_BACKENDS:
             return False
-        limit = self.route.limits.max_in_flight
+        limit = self.route.max_in_flight
         backend = self.environment.choose(cells, limit, self.tried)
         if backend is None:
             return False

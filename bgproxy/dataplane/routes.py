@@ -98,7 +98,6 @@ class EnvironmentState:
         "_base",
         "_clients",
         "_replaced",
-        "_sum_flushed",
         "answer_fields",
         "backends",
         "candidates",
@@ -106,7 +105,6 @@ class EnvironmentState:
         "color",
         "duration_sum",
         "durations",
-        "is_open_to_all",
         "noted_at",
         "reasons",
         "retry_tokens",
@@ -163,8 +161,12 @@ class EnvironmentState:
         if len(candidates) == 1 and not tried:
             first = candidates[0]
             return first if cells[first.gauge] < most else None
-        if tried:
-            candidates = [b for b in candidates if b not in tried]
+        return self._choose_of_many(cells, most, tried)
+
+    def _choose_of_many(
+        self, cells: memoryview, most: int, tried: tuple[BackendState, ...]
+    ) -> BackendState | None:
+        candidates = [b for b in self.candidates if b not in tried] if tried else self.candidates
         if len(candidates) > 1:
             one, two = two_choices(len(candidates), random.random())
             first, second = candidates[one], candidates[two]
@@ -269,11 +271,14 @@ class Route:
         "held",
         "held_until",
         "hsts",
+        "idle_timeout",
         "limits",
+        "max_in_flight",
         "name",
         "preview",
         "previews",
         "queue",
+        "response_timeout",
         "slot",
         "timeouts",
         "upstream_tls",
@@ -301,6 +306,10 @@ class Route:
         self.word = ledger.word_cell(service.word)
         self.timeouts = service.timeouts
         self.limits = service.limits
+        # Looked at for every request, where a policy's own fields are two steps away.
+        self.max_in_flight = service.limits.max_in_flight
+        self.response_timeout = service.timeouts.response
+        self.idle_timeout = service.timeouts.idle
         self.held_until = service.held_until
         self.hsts = (
             b"Strict-Transport-Security: %b\r\n" % service.hsts.encode() if service.hsts else b""

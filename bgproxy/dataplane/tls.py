@@ -13,7 +13,10 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from bgproxy.dataplane.shared import Shared
 
 _RECORD_BYTES = 16 * 1024
 """The most that goes into one record (RFC 8446 section 5.1); smaller pieces are joined to one, as a
@@ -26,7 +29,7 @@ class TlsConnection(asyncio.Transport, asyncio.BufferedProtocol):
     Args:
         app: told of the connection once the handshake is done; it need not know about TLS, except
             that an end without `eof_received` before it may be an attacker's work.
-        scratch: one buffer for many connections; nothing stays in it between two callbacks.
+        shared: whose scratch buffer the bytes pass through, in both their forms.
         server_name: what the peer's certificate must be for; None on the accepting side.
     """
 
@@ -41,7 +44,7 @@ class TlsConnection(asyncio.Transport, asyncio.BufferedProtocol):
         "_loop",
         "_outgoing",
         "_raw",
-        "_scratch",
+        "_shared",
         "_tls",
         "app",
     )
@@ -53,12 +56,12 @@ class TlsConnection(asyncio.Transport, asyncio.BufferedProtocol):
         app: asyncio.BufferedProtocol,
         context: ssl.SSLContext,
         loop: asyncio.AbstractEventLoop,
-        scratch: memoryview,
+        shared: Shared,
         server_name: str | None = None,
     ) -> None:
         self.app = app
         self._loop = loop
-        self._scratch = scratch
+        self._shared = shared
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(
@@ -91,11 +94,11 @@ class TlsConnection(asyncio.Transport, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Encrypted bytes pass through the buffer of the decrypted ones."""
-        return self._scratch
+        return self._shared.scratch
 
     def buffer_updated(self, nbytes: int) -> None:
         """Encrypted bytes have come."""
-        self._incoming.write(self._scratch[:nbytes])
+        self._incoming.write(self._shared.scratch[:nbytes])
         if self._is_ready:
             self._deliver()
         elif self._error is None:
@@ -118,7 +121,7 @@ class TlsConnection(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _deliver(self) -> None:
         """Decrypt what is here and hand it on, as long as it is wanted."""
-        tls, incoming, scratch = self._tls, self._incoming, self._scratch
+        tls, incoming, shared = self._tls, self._incoming, self._shared
         while (
             (incoming.pending or tls.pending())
             and not self._is_paused
@@ -126,6 +129,7 @@ class TlsConnection(asyncio.Transport, asyncio.BufferedProtocol):
             and not self._raw.is_closing()
         ):
             try:
+                scratch = shared.scratch
                 count = cast("int", tls.read(len(scratch), cast("bytearray", scratch)))
             except ssl.SSLWantReadError:
                 break
@@ -294,10 +298,10 @@ class TlsDeparture(TlsConnection):
         app: asyncio.BufferedProtocol,
         context: ssl.SSLContext,
         loop: asyncio.AbstractEventLoop,
-        scratch: memoryview,
+        shared: Shared,
         server_name: str,
     ) -> None:
-        super().__init__(app, context, loop, scratch, server_name)
+        super().__init__(app, context, loop, shared, server_name)
         self.done: asyncio.Future[None] = loop.create_future()
 
     def settle(self, error: Exception | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgproxy.dataplane import pieces, waiting
+from bgproxy.dataplane import waiting
 from bgproxy.dataplane.connection import CLOSED, LINGER_SECONDS, STOP_PENDING, TUNNEL
 from bgproxy.domain.outcome import Reason
 from bgproxy.protocol.websocket import FrameTracker, close_frame
@@ -89,7 +89,7 @@ class Tunnel:
         """Bytes towards the backend."""
         self._touch()
         self._bytes_in += len(data)
-        pieces.write(self._upstream.transport, data)
+        self._upstream.transport.write(data)
 
     def from_backend(self, data: bytes) -> None:
         """Bytes towards the client; none after a goodbye."""
@@ -99,7 +99,7 @@ class Tunnel:
         self._bytes_out += len(data)
         if self._frames is not None:
             self._frames.feed(data)
-        pieces.write(self._client.transport, data)
+        self._client.transport.write(data)
         if self.is_going_away:
             self._say_goodbye()
 

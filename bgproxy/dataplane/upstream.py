@@ -17,8 +17,9 @@ from bgproxy.dataplane.tunnel import Tunnel
 from bgproxy.domain.outcome import Reason
 from bgproxy.errors import BadResponse
 from bgproxy.protocol.chunked import ChunkedReader
-from bgproxy.protocol.head import CHUNKED, ResponseHead, read_response_head
+from bgproxy.protocol.head import CHUNKED, read_response_head
 from bgproxy.protocol.render import LAST_CHUNK, chunk_head
+from bgproxy.protocol.values import ResponseHead
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.downstream import Downstream
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
 
 RESTING, HEAD, BODY_LENGTH, BODY_CHUNKED, BODY_UNTIL_CLOSE, TUNNEL, CLOSED = range(7)
 
-_BUFFER_BYTES = 64 * 1024
+_HEAD_BYTES = 4096
+"""How much of a large read is looked at for a head that others follow without a copy."""
+
 _MOST_INTERIM = 64
 """1xx answers before the final one; a backend that sends more is out of its mind."""
 
 
-class Upstream(asyncio.BufferedProtocol):
+class Upstream:
     """One connection to a backend."""
 
     __slots__ = (
@@ -78,8 +81,13 @@ class Upstream(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The backend has accepted."""
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(_BUFFER_BYTES)
+        self.transport.set_write_buffer_limits(0)
         self.worker.upstreams.add(self)
+
+    @property
+    def as_protocol(self) -> asyncio.BufferedProtocol:
+        """This, for the loop: compiled, the class cannot have asyncio's for a base."""
+        return cast("asyncio.BufferedProtocol", self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """The worker's one buffer; copied out at once."""
@@ -131,9 +139,10 @@ class Upstream(asyncio.BufferedProtocol):
 
     def _read_what_was_said(self) -> None:
         """Take in what a backend that has reset had answered before."""
-        scratch = self.worker.scratch
         with contextlib.suppress(OSError):
-            while self.exchange is not None and (count := os.readv(self._spare, [scratch])):
+            while self.exchange is not None and (
+                count := os.readv(self._spare, [self.worker.scratch])
+            ):
                 self.buffer_updated(count)
         self._let_spare_go()
 
@@ -219,7 +228,7 @@ class Upstream(asyncio.BufferedProtocol):
         self.exchange = None
         self._let_spare_go()
         backend = self.backend
-        if self.is_reusable and backend.is_known and not self.transport.is_closing():
+        if self.is_reusable and backend.is_known:
             self.phase = RESTING
             self.is_reused = True
             self._interim = 0
@@ -231,9 +240,17 @@ class Upstream(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes from the backend."""
-        data = self.worker.scratch[:nbytes].tobytes()
         exchange = self.exchange
         phase = self.phase
+        if nbytes >= pieces.LARGE_BYTES and exchange is not None:
+            if phase == BODY_LENGTH:
+                transport = exchange.transport
+                self._relay(exchange, self.worker.scratch[:nbytes])
+                pieces.keep_unsent(self.worker, transport)
+                return
+            if phase == HEAD and self._read_large(exchange, nbytes):
+                return
+        data = self.worker.scratch[:nbytes].tobytes()
         if exchange is None:
             # Nobody asked: whatever this is, it is no answer to the next request.
             if phase == RESTING and self in self.backend.idle:
@@ -266,30 +283,55 @@ class Upstream(asyncio.BufferedProtocol):
         if head.status < 200:
             self._read_interim(exchange, head, data)
         elif length >= 0:
-            self.is_reusable &= head.keep_alive
-            left = length - (len(data) - head.end)
-            if left < 0:
-                # More than was promised: deliver the promise, never trust the rest.
-                self.is_reusable = False
-                data = data[:left]
-                left = 0
-            self._length = length
-            self._left = left
-            exchange.begin_answer(head, data, head.end)
-            if left:
-                self.phase = BODY_LENGTH
-                exchange.deadline = self.worker.now + exchange.route.timeouts.response
-            else:
-                exchange.answer_over()
+            self._begin_body(exchange, head, data, len(data))
         else:
             self._begin_open_body(exchange, head, data)
+
+    def _read_large(self, exchange: Downstream, nbytes: int) -> bool:
+        """Read a head with much of its body behind it, which goes on without a copy.
+
+        Returns:
+            False if there is more to this answer, and nothing is done.
+        """
+        if self._partial:
+            return False
+        try:
+            head = read_response_head(self.worker.scratch[:_HEAD_BYTES].tobytes(), exchange.method)
+        except BadResponse:
+            return False
+        if head is None or head.status < 200 or head.length < nbytes - head.end:
+            return False
+        transport = exchange.transport
+        self._begin_body(exchange, head, self.worker.scratch[:nbytes], nbytes)
+        pieces.keep_unsent(self.worker, transport)
+        return True
+
+    def _begin_body(
+        self, exchange: Downstream, head: ResponseHead, data: bytes | memoryview, size: int
+    ) -> None:
+        """Begin a body of known length, of which `data` holds the first part behind the head."""
+        self.is_reusable &= head.keep_alive
+        left = head.length - (size - head.end)
+        if left < 0:
+            # More than was promised: deliver the promise, never trust the rest.
+            self.is_reusable = False
+            data = data[: left + size]
+            left = 0
+        self._length = head.length
+        self._left = left
+        exchange.begin_answer(head, data, head.end)
+        if left:
+            self.phase = BODY_LENGTH
+            exchange.deadline = self.worker.now + exchange.route.response_timeout
+        else:
+            exchange.answer_over()
 
     def _begin_open_body(self, exchange: Downstream, head: ResponseHead, data: bytes) -> None:
         """Begin a body whose end is not known beforehand."""
         self._length = self._left = 0
         exchange.begin_answer(head, data[: head.end], head.end)
         rest = data[head.end :]
-        exchange.deadline = self.worker.now + exchange.route.timeouts.response
+        exchange.deadline = self.worker.now + exchange.route.response_timeout
         if head.length == CHUNKED:
             self.is_reusable &= head.keep_alive
             self.phase = BODY_CHUNKED
@@ -322,7 +364,7 @@ class Upstream(asyncio.BufferedProtocol):
         if rest:
             self._read_head(exchange, rest)
 
-    def _relay(self, exchange: Downstream, data: bytes) -> None:
+    def _relay(self, exchange: Downstream, data: bytes | memoryview) -> None:
         """Body of a known length."""
         left = self._left - len(data)
         if left < 0:
@@ -330,9 +372,9 @@ class Upstream(asyncio.BufferedProtocol):
             data = data[:left]
             left = 0
         self._left = left
-        pieces.write(exchange.transport, data)
+        exchange.transport.write(data)
         if left:
-            exchange.deadline = self.worker.now + exchange.route.timeouts.response
+            exchange.deadline = self.worker.now + exchange.route.response_timeout
         else:
             exchange.answer_over()
 
@@ -346,9 +388,9 @@ class Upstream(asyncio.BufferedProtocol):
             failing.fail(exchange, Reason.BAD_RESPONSE, error.detail)
             return
         self._left = -reader.payload_bytes
-        pieces.write_all(exchange.transport, reader.out, len(data))
+        pieces.write_all(exchange.transport, reader.out)
         if not reader.is_done:
-            exchange.deadline = self.worker.now + exchange.route.timeouts.response
+            exchange.deadline = self.worker.now + exchange.route.response_timeout
             return
         self._reader = None
         if consumed < len(data):
@@ -358,12 +400,12 @@ class Upstream(asyncio.BufferedProtocol):
     def _relay_until_close(self, exchange: Downstream, data: bytes) -> None:
         """Body that the backend's close ends: chunks for an HTTP/1.1 client, plain for 1.0."""
         self._left -= len(data)
-        exchange.deadline = self.worker.now + exchange.route.timeouts.response
+        exchange.deadline = self.worker.now + exchange.route.response_timeout
         if exchange.head.minor:
             size = len(data)
-            pieces.write_all(exchange.transport, (chunk_head(size), data, b"\r\n"), size)
+            exchange.transport.writelines((chunk_head(size), data, b"\r\n"))
         else:
-            pieces.write(exchange.transport, data)
+            exchange.transport.write(data)
 
     def _end_until_close(self, exchange: Downstream) -> None:
         """The backend has closed in order: that was the body's end."""

@@ -33,8 +33,9 @@ from bgproxy.dataplane.connection import EXCHANGE, IDLE, TUNNEL
 from bgproxy.dataplane.downstream import Downstream
 from bgproxy.dataplane.entrance import Entrance
 from bgproxy.dataplane.memory import RequestMemory
-from bgproxy.dataplane.observers import Observer, Observers
+from bgproxy.dataplane.observers import Observers
 from bgproxy.dataplane.routes import BackendState, Routes
+from bgproxy.dataplane.shared import Shared
 from bgproxy.state import channel, ledger
 from bgproxy.state.entrance import EntranceRoute
 from bgproxy.state.ledger import Ledger
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from bgproxy.dataplane.upstream import Upstream
     from bgproxy.domain.outcome import Reason
 
-SCRATCH_BYTES = 64 * 1024
 TICK_SECONDS = 0.05
 _SAMPLES_PER_TICK = 2
 _RATE_TICKS = 100
@@ -76,29 +76,20 @@ class WorkerArguments:
         return cls(**{**values, "listeners": tuple(values["listeners"])})
 
 
-class Worker:
+class Worker(Shared):
     """Everything that the connections of one worker share."""
 
     def __init__(self, arguments: WorkerArguments, loop: asyncio.AbstractEventLoop) -> None:
         self.index = arguments.index
         self.loop = loop
         self.ledger = Ledger.attach(arguments.ledger, arguments.workers)
-        self.cells = self.ledger.cells
-        self.scratch = memoryview(bytearray(SCRATCH_BYTES))
+        super().__init__(self.ledger.cells, secrets.token_hex(6).encode())
         self.routes = Routes(arguments.index)
         self.observers = Observers(self, self._say)
         self.memory = RequestMemory(self)
-        self.log: Observer | None = None
         self.connections: set[Downstream] = set()
         self.arrivals: set[ProxyArrival | TlsArrival] = set()
         self.upstreams: set[Upstream] = set()
-        self.now = monotonic()
-        self.epoch_offset = time.time() - self.now
-        self.head_timeout = 10.0
-        self.idle_timeout = 75.0
-        self.is_stopping = False
-        self.requests = 0
-        self.request_prefix = secrets.token_hex(6).encode()
         self._slab = ledger.slab_base(arguments.index)
         self._listeners = [socket.socket(fileno=fd) for fd in arguments.listeners]
         self._backlog = arguments.backlog

@@ -13,25 +13,16 @@ Bytes are read through indexes that are checked, or by functions that check thei
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcpy
 
-from types import MemberDescriptorType
-
 from bgproxy.protocol import request, response
-from bgproxy.protocol.values import REQUEST_LIMITS, RESPONSE_LIMITS, RequestHead, ResponseHead
+from bgproxy.protocol.values import REQUEST_LIMITS, RESPONSE_LIMITS
 
-cdef extern from "structmember.h":
-    ctypedef struct PyMemberDef:
-        pass
-    ctypedef struct PyMemberDescrObject:
-        PyMemberDef *d_member
-    int PyMember_SetOne(char *instance, PyMemberDef *slot, object value) except -1
-    object PyType_GenericAlloc(type kind, Py_ssize_t items)
+from bgproxy.protocol.values cimport RequestHead, ResponseHead
 
 cdef enum:
     CHUNKED = -1
     UNTIL_CLOSE = -2
     MOST_CUTS = 8
     MOST_NOTES = 8
-    MOST_SLOTS = 9
     BLOCK_BYTES = 128
 
 # What becomes of a field line.
@@ -54,8 +45,6 @@ cdef enum:
     IN_HOST = 4
 
 cdef unsigned char[256] ALLOWED
-cdef PyMemberDef *REQUEST_SLOTS[MOST_SLOTS]
-cdef PyMemberDef *RESPONSE_SLOTS[MOST_SLOTS]
 cdef bytes GET = b"GET"
 cdef bytes CODING_LINE = b"Transfer-Encoding: chunked\r\n"
 cdef bytes LINE_END = b" HTTP/1.1\r\n"
@@ -98,26 +87,7 @@ cdef void fill_allowed() noexcept:
         )
 
 
-cdef int find_slots(type kind, PyMemberDef **slots) except -1:
-    """Find where a head's values are kept, in the order of its fields.
-
-    Filling the slots costs a sixth of calling the class, which is a quarter of all.
-    """
-    cdef Py_ssize_t n
-    names = list(kind.__dataclass_fields__)
-    if len(names) > MOST_SLOTS:
-        raise TypeError(f"{kind} has more than {MOST_SLOTS} fields")
-    for n in range(len(names)):
-        descriptor = kind.__dict__[names[n]]
-        if type(descriptor) is not MemberDescriptorType:
-            raise TypeError(f"{kind}.{names[n]} is no slot")
-        slots[n] = (<PyMemberDescrObject *> descriptor).d_member
-    return 0
-
-
 fill_allowed()
-find_slots(RequestHead, REQUEST_SLOTS)
-find_slots(ResponseHead, RESPONSE_SLOTS)
 
 
 cdef inline bint may_be(bytes data, Py_ssize_t place, int use) except -1:
@@ -432,10 +402,6 @@ cdef bytes join(bytes data, Section *section):
     return joined
 
 
-cdef inline int put(object head, PyMemberDef *slot, object value) except -1:
-    return PyMember_SetOne(<char *> <void *> head, slot, value)
-
-
 cdef bint is_get(bytes data, Py_ssize_t end) except -1:
     return end == 3 and data[0] == c"G" and data[1] == c"E" and data[2] == c"T"
 
@@ -448,6 +414,7 @@ cdef object scan_request(bytes data, tuple limits):
     cdef Py_ssize_t method_end, target_end, n
     cdef Section section
     cdef dict extras
+    cdef RequestHead head
     while place < stop and c"A" <= data[place] <= c"Z":
         place += 1
     method_end = place
@@ -472,16 +439,16 @@ cdef object scan_request(bytes data, tuple limits):
     extras = extras_of(data, &section)
     if extras is not None and not extras:
         return None
-    head = PyType_GenericAlloc(RequestHead, 0)
-    put(head, REQUEST_SLOTS[0], section.end + 2)
-    put(head, REQUEST_SLOTS[1], GET if is_get(data, method_end) else part(data, 0, method_end))
-    put(head, REQUEST_SLOTS[2], part(data, method_end + 1, target_end))
-    put(head, REQUEST_SLOTS[3], part(data, section.host.value, section.host.value_end))
-    put(head, REQUEST_SLOTS[4], join(data, &section))
-    put(head, REQUEST_SLOTS[5], CHUNKED if section.has_coding else max(section.length, 0))
-    put(head, REQUEST_SLOTS[6], 1)
-    put(head, REQUEST_SLOTS[7], section.connection != 2)
-    put(head, REQUEST_SLOTS[8], extras)
+    head = RequestHead.__new__(RequestHead)
+    head.end = section.end + 2
+    head.method = GET if is_get(data, method_end) else part(data, 0, method_end)
+    head.target = part(data, method_end + 1, target_end)
+    head.host = part(data, section.host.value, section.host.value_end)
+    head.lines = join(data, &section)
+    head.length = CHUNKED if section.has_coding else max(section.length, 0)
+    head.minor = 1
+    head.keep_alive = section.connection != 2
+    head.extras = extras
     return head
 
 
@@ -493,6 +460,7 @@ cdef object scan_response(bytes data, bytes method, tuple limits):
     cdef int status = 0
     cdef bint is_bodiless
     cdef Section section
+    cdef ResponseHead head
     if stop < 16:
         return None
     for place in range(9):
@@ -518,19 +486,16 @@ cdef object scan_response(bytes data, bytes method, tuple limits):
         length = CHUNKED if section.has_coding else UNTIL_CLOSE
     if is_bodiless:
         length = 0
-    head = PyType_GenericAlloc(ResponseHead, 0)
-    put(head, RESPONSE_SLOTS[0], section.end + 2)
-    put(head, RESPONSE_SLOTS[1], status)
-    put(head, RESPONSE_SLOTS[2], join(data, &section))
-    put(head, RESPONSE_SLOTS[3], length)
-    put(head, RESPONSE_SLOTS[4], 1)
-    put(head, RESPONSE_SLOTS[5], length != UNTIL_CLOSE and section.connection != 2)
-    put(head, RESPONSE_SLOTS[6], section.has_date)
-    put(
-        head, RESPONSE_SLOTS[7],
-        section.has_date and length != UNTIL_CLOSE and not section.is_changed,
-    )
-    put(head, RESPONSE_SLOTS[8], None)
+    head = ResponseHead.__new__(ResponseHead)
+    head.end = section.end + 2
+    head.status = status
+    head.lines = join(data, &section)
+    head.length = length
+    head.minor = 1
+    head.keep_alive = length != UNTIL_CLOSE and section.connection != 2
+    head.has_date = section.has_date
+    head.as_is = section.has_date and length != UNTIL_CLOSE and not section.is_changed
+    head.extras = None
     return head
 
 

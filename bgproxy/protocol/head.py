@@ -7,8 +7,7 @@ environment forces the reference.
 
 from __future__ import annotations
 
-import os
-
+from bgproxy import compiled
 from bgproxy.protocol import request, response
 from bgproxy.protocol.values import (
     CHUNKED,
@@ -33,16 +32,13 @@ __all__ = [
     "read_response_head",
 ]
 
-try:
-    if os.environ.get("BGPROXY_SCANNER") == "python":
-        raise ImportError("the reference is asked for")
-    from bgproxy.protocol import _scan as _reader
+if compiled.IS_USED:
+    from bgproxy.protocol import _scan
 
     SCANNER = "compiled"
-except ImportError:
+    read_request_head = _scan.read_request_head
+    read_response_head = _scan.read_response_head
+else:
     SCANNER = "python"
     read_request_head = request.read_request_head
     read_response_head = response.read_response_head
-else:
-    read_request_head = _reader.read_request_head
-    read_response_head = _reader.read_response_head

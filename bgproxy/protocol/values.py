@@ -36,7 +36,7 @@ RESPONSE_LIMITS = HeadLimits(max_head_bytes=65536, max_fields=200)
 # Slots and no tuple: one head is built per message and looked at a dozen times, and the look at a
 # slot is what CPython makes fast (28 ns less each, for 100 ns more at building). Not frozen for the
 # same reason; nobody writes to them.
-@dataclass(slots=True)
+@dataclass
 class RequestHead:
     """A client's head, checked and cleaned.
 
@@ -54,6 +54,18 @@ class RequestHead:
             are joined with ``", "``. None where there is nothing.
     """
 
+    __slots__ = (
+        "end",
+        "extras",
+        "host",
+        "keep_alive",
+        "length",
+        "lines",
+        "method",
+        "minor",
+        "target",
+    )
+
     end: int
     method: bytes
     target: bytes
@@ -65,7 +77,7 @@ class RequestHead:
     extras: dict[bytes, bytes] | None
 
 
-@dataclass(slots=True)
+@dataclass
 class ResponseHead:
     """A backend's head, checked and cleaned.
 
@@ -80,6 +92,18 @@ class ResponseHead:
         as_is: whether ``data[:end]`` may go to an HTTP/1.1 client untouched.
         extras: what was set aside, as in `RequestHead`: ``upgrade`` of a 101.
     """
+
+    __slots__ = (
+        "as_is",
+        "end",
+        "extras",
+        "has_date",
+        "keep_alive",
+        "length",
+        "lines",
+        "minor",
+        "status",
+    )
 
     end: int
     status: int

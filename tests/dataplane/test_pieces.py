@@ -1,4 +1,4 @@
-"""Small pieces for a side that does not read: kept few, and none lost."""
+"""Pieces of bodies on their way out: many small ones as one, large ones without a copy."""
 
 from __future__ import annotations
 
@@ -6,69 +6,64 @@ import asyncio
 import socket
 
 from bgproxy.dataplane import pieces
+from bgproxy.dataplane.shared import SCRATCH_BYTES, Shared
 
 
-class _Side(asyncio.Protocol):
-    """Counts what flow control says."""
-
-    def __init__(self) -> None:
-        self.is_paused = False
-        self.resumed = asyncio.Event()
-
-    def pause_writing(self) -> None:
-        self.is_paused = True
-
-    def resume_writing(self) -> None:
-        self.is_paused = False
-        self.resumed.set()
-
-
-async def _full_transport() -> tuple[asyncio.Transport, _Side, socket.socket]:
-    """A transport whose kernel buffer is full, with room below its own limit."""
+async def _transport() -> tuple[asyncio.Transport, socket.socket]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    transport, side = await asyncio.get_running_loop().create_connection(_Side, sock=ours)
-    transport.set_write_buffer_limits(1 << 22)
-    transport.write(bytes(1 << 20))
-    await asyncio.sleep(0)
-    assert transport.get_write_buffer_size()
-    return transport, side, theirs
+    theirs.setblocking(False)
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+    return transport, theirs
 
 
 async def _read(theirs: socket.socket, size: int) -> bytes:
     data = b""
-    theirs.setblocking(False)
     while len(data) < size:
         data += await asyncio.get_running_loop().sock_recv(theirs, 1 << 16)
     return data
 
 
-async def test_small_piece_on_unsent_bytes_asks_for_a_pause() -> None:
-    """No more is read for a side with unsent bytes until it has taken them all."""
-    transport, side, theirs = await _full_transport()
-    pieces.write(transport, bytes(4096))
-    assert not side.is_paused, "a large piece waits for the limit"
-    pieces.write(transport, b"small")
-    assert side.is_paused
-    pieces.write_all(transport, [b"a", b"b"], 2)
-    data = await _read(theirs, (1 << 20) + 4096 + 7)
-    assert data.endswith(b"smallab")
-    await side.resumed.wait()
+async def test_pieces_go_out_in_their_order() -> None:
+    """None, few and many."""
+    transport, theirs = await _transport()
+    pieces.write_all(transport, [])
+    pieces.write_all(transport, [b"few", memoryview(b"-and-")])
+    pieces.write_all(transport, [b"%02d" % number for number in range(99)])
+    expected = b"few-and-" + b"".join(b"%02d" % number for number in range(99))
+    assert await _read(theirs, len(expected)) == expected
     transport.abort()
     theirs.close()
 
 
-async def test_small_piece_goes_out_at_once_where_nothing_is_unsent() -> None:
-    """A reader that keeps up is not held back."""
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    transport, side = await asyncio.get_running_loop().create_connection(_Side, sock=ours)
-    for number in range(100):
-        pieces.write(transport, b"%3d" % number)
-        await asyncio.sleep(0)
-        assert not side.is_paused
-    pieces.write_all(transport, [b"x"] * 100, 100)
-    pieces.write_all(transport, [], 3)
-    assert await _read(theirs, 400) == b"".join(b"%3d" % n for n in range(100)) + b"x" * 100
+async def test_scratch_is_kept_where_the_kernel_took_all() -> None:
+    """The usual case: the next read goes into the same memory."""
+    transport, theirs = await _transport()
+    shared = Shared(memoryview(bytearray(8)).cast("Q"), b"test")
+    before = shared.scratch
+    transport.write(before[:1000])
+    pieces.keep_unsent(shared, transport)
+    assert shared.scratch is before
+    transport.abort()
+    theirs.close()
+
+
+async def test_unsent_bytes_outlive_the_next_read() -> None:
+    """What a slow reader has not taken stays as it was, whatever is read after it."""
+    transport, theirs = await _transport()
+    shared = Shared(memoryview(bytearray(8)).cast("Q"), b"test")
+    written = b""
+    for letter in b"abcdefghij":
+        if transport.get_write_buffer_size():
+            break
+        piece = shared.scratch
+        piece[:] = bytes([letter]) * SCRATCH_BYTES
+        written += bytes(piece)
+        transport.write(piece)
+        pieces.keep_unsent(shared, transport)
+    else:
+        raise AssertionError("the kernel took it all")
+    shared.scratch[:] = bytes(SCRATCH_BYTES)
+    assert await _read(theirs, len(written)) == written
     transport.abort()
     theirs.close()

@@ -1,0 +1,27 @@
+cimport cython
+
+from bgproxy.dataplane.exchange cimport Exchange
+from bgproxy.dataplane.routes cimport Route
+from bgproxy.dataplane.shared cimport Shared
+from bgproxy.dataplane.upstream cimport Upstream
+from bgproxy.protocol.values cimport RequestHead, ResponseHead
+
+
+cdef class Downstream(Exchange):
+    cdef public bytes _forwarded, _partial
+    cdef public object _forwarded_host
+    cdef public long long body_mark
+    cdef public bint is_kept_alive, takes_answer_as_is
+
+    @cython.locals(
+        worker=Shared, head=RequestHead, route=Route, length="long long", end=cython.Py_ssize_t
+    )
+    cpdef _read(self, bytes data)
+
+    @cython.locals(worker=Shared, head=RequestHead, tail=bytes, milliseconds=cython.double)
+    cpdef send(self, Upstream upstream)
+
+    cpdef begin_answer(self, ResponseHead head, data, Py_ssize_t end)
+
+    @cython.locals(upstream=Upstream, status=cython.int, now=cython.double)
+    cpdef answer_over(self)
