@@ -12,8 +12,9 @@ import pytest
 from benchmarks.compare import Plan, main
 from benchmarks.comparison import Comparison, Sample
 from benchmarks.peers import PEERS
-from benchmarks.processes import CpuTime, Server, free_port
+from benchmarks.processes import CpuTime, Server
 from benchmarks.workloads import WORKLOADS
+from tests.ports import free_port
 
 FAMILY = """
 import os, signal, socket, sys, time

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.stage import Demo, demo, free_ports
+from tests.browser.stage import Demo, demo
 from tests.docs_commands import BACKGROUND, WORDS, Block, Shell, blocks
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import requests
-from benchmarks.processes import Server, free_port
+from benchmarks.processes import Server
 from benchmarks.steady import BROKEN, BROKEN_EARLY, Records, Spread, steady_load
 from benchmarks.tools import COMPILER, Tools, build
+from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(shutil.which(COMPILER) is None, reason="there is no C compiler")
 

@@ -34,6 +34,7 @@ from bgproxy.state.channel import FailureSample, FoundRequest
 from bgproxy.state.journal import Journal
 from bgproxy.state.ledger import Ledger
 from bgproxy.state.table import RoutingTable
+from tests.ports import free_port
 
 
 @dataclass
@@ -117,9 +118,9 @@ class FakeBackend:
         self.port = 0
 
     async def start(self, port: int = 0) -> None:
-        """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        """Listen; on a port of its own unless it is given one."""
+        self.port = port or free_port()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 
     async def stop(self) -> None:
         """Refuse connections from now on."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from bgproxy.domain.model import Color, RollbackMode, RollbackPolicy
 from bgproxy.domain.signals import Signal
 from bgproxy.state.ledger import Pointer
 from tests.controlplane.harness import ControlPlane, FakeBackend, control_plane
+from tests.ports import free_port
 
 PROMETHEUS = b'{"data": {"result": [{"value": [1, "0.9"]}]}}'
 
@@ -128,8 +128,7 @@ async def prometheus(tmp_path: Path) -> AsyncIterator[str]:
     if program is None:
         pytest.skip("Prometheus is not installed")
     (tmp_path / "prometheus.yml").write_text("{}")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         program,
         f"--config.file={tmp_path / 'prometheus.yml'}",

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import dataclasses
 import itertools
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from time import monotonic
@@ -19,6 +18,7 @@ from bgproxy.listeners import close_listeners, open_listeners
 from bgproxy.state.entrance import EntranceRoute
 from bgproxy.state.ledger import Ledger, SeriesTotals
 from bgproxy.state.table import BackendRoute, RoutingTable, ServiceRoute
+from tests.ports import free_port
 
 PATIENCE = 10.0
 """Seconds after which a test stops waiting for what must come at once."""
@@ -40,12 +40,12 @@ class Backend:
         self._changed = asyncio.Event()
 
     async def start(self, tls: ssl.SSLContext | None = None) -> Backend:
-        """Listen on a free port; `running` stops it."""
+        """Listen on a port of its own; `running` stops it."""
         _started.append(self)
+        self.port = free_port()
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", 0, limit=1 << 20, ssl=tls
+            self._serve, "127.0.0.1", self.port, limit=1 << 20, ssl=tls
         )
-        self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -255,11 +255,3 @@ async def running(
         close_listeners(listeners)
         ledger.close()
         await stop_backends()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

@@ -23,11 +23,11 @@ from tests.dataplane.harness import (
     Backend,
     answering,
     echoing,
-    free_port,
     read_head,
     running,
     table_of,
 )
+from tests.ports import free_port
 
 OK = b"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
 IN_CHUNKS = b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n"

@@ -27,11 +27,11 @@ from tests.dataplane.harness import (
     answering,
     backend_route,
     echoing,
-    free_port,
     read_head,
     running,
     table_of,
 )
+from tests.ports import free_port
 
 SECRET = "0123456789abcdef0123456789abcdef"
 HEADER = Preview(header=("X-Preview", SECRET))

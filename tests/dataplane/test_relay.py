@@ -13,11 +13,11 @@ from tests.dataplane.harness import (
     Backend,
     answering,
     echoing,
-    free_port,
     read_head,
     running,
     table_of,
 )
+from tests.ports import free_port
 
 OK = b"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
 

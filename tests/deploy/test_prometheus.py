@@ -14,9 +14,10 @@ import aiohttp
 import pytest
 import yaml
 
-from tests.dataplane.harness import Backend, free_port, read_head
+from tests.dataplane.harness import Backend, read_head
 from tests.deploy.test_grafana import queries
 from tests.deploy.tools import CONFIG, expect_success, find
+from tests.ports import free_port
 from tests.system.harness import Load, Product, running, service_of
 
 PATIENCE = 25.0

@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.dataplane.harness import PATIENCE, Backend, answering, free_port
+from tests.dataplane.harness import PATIENCE, Backend, answering
 from tests.deploy.tools import CONFIG, ROOT, find, run
+from tests.ports import free_port
 from tests.system.harness import Product, running_product, service_of
 
 UNITS = CONFIG / "systemd"

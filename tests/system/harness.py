@@ -16,7 +16,8 @@ from typing import Any
 import aiohttp
 import yaml
 
-from tests.dataplane.harness import PATIENCE, Backend, free_port, stop_backends
+from tests.dataplane.harness import PATIENCE, Backend, stop_backends
+from tests.ports import free_port
 
 
 class Product:

@@ -9,7 +9,8 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from bgproxy.cli import main
-from tests.dataplane.harness import PATIENCE, Backend, echoing, free_port
+from tests.dataplane.harness import PATIENCE, Backend, echoing
+from tests.ports import free_port
 from tests.system.harness import Product, running, service_of
 
 SECRET = "0123456789abcdef" * 2

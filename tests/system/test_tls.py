@@ -12,7 +12,8 @@ import aiohttp
 import trustme
 
 from bgproxy.domain.tls import Certificate
-from tests.dataplane.harness import PATIENCE, Backend, answering, free_port
+from tests.dataplane.harness import PATIENCE, Backend, answering
+from tests.ports import free_port
 from tests.system.harness import Product, running_product, service_of
 
 OK = b"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"

@@ -12,7 +12,8 @@ from pathlib import Path
 import h11
 from aiohttp import ClientSession, web
 
-from tests.dataplane.harness import PATIENCE, Backend, free_port
+from tests.dataplane.harness import PATIENCE, Backend
+from tests.ports import free_port
 
 _NODE = """
 const http = require('http');

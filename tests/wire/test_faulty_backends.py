@@ -28,10 +28,10 @@ from tests.dataplane.harness import (
     _started,
     answering,
     backend_route,
-    free_port,
     read_head,
     table_of,
 )
+from tests.ports import free_port
 from tests.wire.wire import OK, dated, read_to_end, reset, running_quietly, sockets_of, worker_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -10,7 +10,8 @@ import pytest
 
 from bgproxy.domain.model import ServiceLimits
 from bgproxy.domain.outcome import Reason
-from tests.dataplane.harness import Backend, answering, free_port, read_head, running, table_of
+from tests.dataplane.harness import Backend, answering, read_head, running, table_of
+from tests.ports import free_port
 from tests.wire.wire import OK, reset, wired
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")
