@@ -20,10 +20,11 @@ import uvloop
 
 from bgproxy.dataplane.downstream import Downstream
 from bgproxy.dataplane.upstream import Upstream
-from bgproxy.dataplane.worker import Worker, WorkerArguments
+from bgproxy.dataplane.worker import Worker
 from bgproxy.domain.model import Color
 from bgproxy.protocol.head import SCANNER
 from bgproxy.state.ledger import Ledger
+from bgproxy.state.posting import WorkerArguments
 from bgproxy.state.table import BackendRoute, RoutingTable, ServiceRoute
 
 REQUEST = (

