@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 from collections.abc import Iterator
 from itertools import chain
 
@@ -10,7 +12,7 @@ from bgproxy.config.preview_checks import preview_faults
 from bgproxy.config.settings import MAX_BACKENDS, Address, AdminSettings, ProxySettings, Settings
 from bgproxy.config.yaml_nodes import Node
 from bgproxy.domain.hooks import Call, Moment, WebhookCall
-from bgproxy.domain.model import COLORS, RollbackPolicy, RollbackRule, Service
+from bgproxy.domain.model import COLORS, Backend, Color, RollbackPolicy, RollbackRule, Service
 from bgproxy.errors import Fault
 
 Path = tuple[str | int, ...]
@@ -36,6 +38,7 @@ def check(settings: Settings, root: Node) -> tuple[list[Fault], list[Fault]]:
         preview_faults(settings),
         _too_many_backends(settings.services),
         _too_large_pages(settings.services),
+        _own_listeners(settings),
         *map(_backend_faults, settings.services),
     )
     warnings = chain(
@@ -115,7 +118,7 @@ def _too_large_pages(services: tuple[Service, ...]) -> Iterator[Finding]:
 def _backend_faults(service: Service) -> Iterator[Finding]:
     for color in COLORS:
         backends = service.environment(color).backends
-        path: Path = ("services", service.name, "environments", color.value, "backends")
+        path = _backends_of(service, color)
         for index, backend in enumerate(backends):
             if backend in backends[:index]:
                 yield (*path, index), f"{backend.url} stands there twice", "remove one"
@@ -125,6 +128,50 @@ def _backend_faults(service: Service) -> Iterator[Finding]:
                 f"{color} is the active environment and has no backend",
                 "name one, or make the other environment the active one",
             )
+
+
+def _own_listeners(settings: Settings) -> Iterator[Finding]:
+    """Backends that are the proxy itself: each request to one would come back, and go round."""
+    listeners = [("proxy.listen", address) for address in _addresses(settings.proxy)]
+    listeners += [("admin.listen", address) for address in settings.admin.listen]
+    for service in settings.services:
+        for text in service.preview.listen if service.preview else ():
+            listeners.append((f"services.{service.name}.preview.listen", Address.parse(text)))
+    for service in settings.services:
+        for color in COLORS:
+            for index, backend in enumerate(service.environment(color).backends):
+                where = next((key for key, own in listeners if _leads_to(backend, own)), None)
+                if where is not None:
+                    yield (
+                        (*_backends_of(service, color), index),
+                        f"{backend.url} is this proxy itself ({where})",
+                        "name the address on which the application listens",
+                    )
+
+
+def _leads_to(backend: Backend, listener: Address) -> bool:
+    """Whether a connection to a backend would arrive at a listener, as far as can be read."""
+    if backend.path or listener.path:
+        return backend.path == listener.path
+    if backend.port != listener.port:
+        return False
+    theirs, ours = (_LOCALHOST if h == "localhost" else {h} for h in (backend.host, listener.host))
+    if listener.is_wildcard:
+        return any(_is_loopback(h) and (":" in h) == (":" in listener.host) for h in theirs)
+    return bool(theirs & ours)
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
+_LOCALHOST = {"127.0.0.1", "::1"}
+
+
+def _backends_of(service: Service, color: Color) -> Path:
+    return "services", service.name, "environments", color.value, "backends"
 
 
 def _service_warnings(service: Service) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bgproxy.config import checks
-from tests.config.files import ENVIRONMENTS, SERVICE, fault, load, place
+from tests.config.files import ENVIRONMENTS, SERVICE, fault, faults, load, place
 
 
 def two_services(one, two):
@@ -188,3 +188,47 @@ def test_a_token_that_can_be_guessed_is_warned_about_without_showing_it():
     assert place(found) == ("admin.tokens.0.token", 1, 36)
     assert "hunter2" not in str(found)
     assert "bgproxy token new" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("listen", "backend", "problem"),
+    [
+        ("127.0.0.1:9001", "http://127.0.0.1:9001", "http://127.0.0.1:9001 is this proxy itself"),
+        ("0.0.0.0:9001", "http://localhost:9001", "http://localhost:9001 is this proxy itself"),
+        ("[::]:9001", "http://[::1]:9001", "http://[::1]:9001 is this proxy itself"),
+        ("0.0.0.0:9001", "http://127.0.0.2:9001", "http://127.0.0.2:9001 is this proxy itself"),
+        ("localhost:9001", "http://[::1]:9001", "http://[::1]:9001 is this proxy itself"),
+        ("unix:/a", "unix:/a", "unix:/a is this proxy itself"),
+    ],
+)
+def test_a_backend_that_is_the_proxy_itself_is_refused(listen, backend, problem):
+    """Its requests would go round until nothing is left to carry them."""
+    text = SERVICE.replace("http://127.0.0.1:9001", backend)
+    found = fault(f"proxy: {{listen: '{listen}'}}\n{text}")
+    assert found.problem == f"{problem} (proxy.listen)"
+    assert found.path == "services.default.environments.blue.backends.0"
+    assert found.line == 5
+
+
+@pytest.mark.parametrize(
+    ("listen", "backend"),
+    [
+        ("127.0.0.1:9001", "http://127.0.0.2:9001"),
+        ("0.0.0.0:9001", "http://10.0.0.7:9001"),
+        ("0.0.0.0:9001", "http://[::1]:9001"),
+        ("127.0.0.1:9000", "http://127.0.0.1:9001"),
+    ],
+)
+def test_a_backend_beside_the_proxy_is_none_of_its_listeners(listen, backend):
+    """Another address, another family or another port is somebody else."""
+    load(f"proxy: {{listen: '{listen}'}}\n" + SERVICE.replace("http://127.0.0.1:9001", backend))
+
+
+def test_a_backend_that_is_the_admin_listener_or_a_preview_is_refused():
+    """They are the proxy as well."""
+    text = SERVICE + "    preview: {listen: 127.0.0.1:9002}\n"
+    problems = {found.problem for found in faults(f"admin: {{listen: 127.0.0.1:9001}}\n{text}")}
+    assert problems == {
+        "http://127.0.0.1:9001 is this proxy itself (admin.listen)",
+        "http://127.0.0.1:9002 is this proxy itself (services.default.preview.listen)",
+    }
