@@ -51,6 +51,11 @@ _log = structlog.get_logger("bgproxy.admin")
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     """Give every answer the fields that keep browsers from doing more with it than meant."""
+    add_headers_to(response)
+
+
+def add_headers_to(response: web.StreamResponse) -> None:
+    """The same for an answer to what never became a request."""
     for name, value in _HEADERS.items():
         if name == "Server" or name not in response.headers:
             response.headers[name] = value

@@ -19,6 +19,7 @@ MEDIA_TYPE = "application/problem+json"
 
 TITLES: Mapping[str, str] = {
     # what the API itself refuses
+    "malformed-request": "The request is not HTTP",
     "malformed-json": "The body is not JSON",
     "invalid": "The request does not fit",
     "unsupported-media-type": "The body's type is not application/json",

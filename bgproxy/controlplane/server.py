@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import structlog
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from bgproxy.config.settings import AUTO_SOCKET, Address, AdminSettings
 from bgproxy.controlplane import guards
@@ -32,6 +31,10 @@ from bgproxy.controlplane.operations import Operations
 from bgproxy.controlplane.requests import MAX_BODY_BYTES
 from bgproxy.controlplane.sse import EventStreams
 from bgproxy.controlplane.timeline import Timeline
+from bgproxy.controlplane.wire import WireHandler, wire_log
+
+if TYPE_CHECKING:
+    import logging
 
 IDLE_TIMEOUT = 15.0
 """Seconds in which a head must be complete, from the connection's start or the last answer."""
@@ -72,11 +75,9 @@ class AdminServer:
         self._tasks: list[asyncio.Task[None]] = []
         self._runner = web.AppRunner(
             _application(self._access, self.routes),
-            access_log=None,
-            logger=_wire_log(),
-            keepalive_timeout=IDLE_TIMEOUT,
             shutdown_timeout=_STOP_TIMEOUT,
         )
+        self._wire_log = wire_log()
         self._door = Door(self._access, self._serve, self._count)
         self._acceptors: list[Acceptor] = []
         self._files: list[SocketFile] = []
@@ -157,7 +158,13 @@ class AdminServer:
         """What a connection talks to once it has said something."""
         server = self._runner.server
         assert server is not None  # between setup and cleanup it is there
-        return server()
+        return WireHandler(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=cast("logging.Logger", None),  # none; the signature does not allow for it
+            logger=self._wire_log,
+            keepalive_timeout=IDLE_TIMEOUT,
+        )
 
     def _count(self) -> int:
         """How many connections are served."""
@@ -182,23 +189,6 @@ class AdminServer:
         self._streams.stop()
         await self._changes.stop()
         await self._runner.cleanup()
-
-
-def _wire_log() -> logging.Logger:
-    """Where aiohttp logs, without the garbage that anybody may send to a port.
-
-    It logs a request that is not HTTP as an error, with nothing that would help; a flood of those
-    must not fill the log.
-    """
-    logger = logging.getLogger("bgproxy.admin.wire")
-    logger.addFilter(_is_ours)
-    return logger
-
-
-def _is_ours(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    is_garbage = error is None or isinstance(error, HttpProcessingError)
-    return not (is_garbage and str(record.msg).startswith("Error handling request"))
 
 
 def _application(access: Access, routes: Sequence[Route]) -> web.Application:

@@ -423,11 +423,16 @@ async def test_answers_carry_security_fields(http: aiohttp.ClientSession) -> Non
 async def test_garbage_is_refused_and_not_logged(
     admin: Admin, garbage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever somebody sends to the port, the log stays readable."""
+    """Whatever somebody sends to the port: a problem document for them, and a readable log."""
     reader, writer = await _connect(admin)
     writer.write(garbage)
-    assert (await reader.readline()).startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
+    assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+    for field in (b"Content-Type: application/problem+json", b"Server: bgproxy"):
+        assert field in head
+    assert json.loads(body)["type"] == "urn:bgproxy:problem:malformed-request"
+    assert len(body) < 500, "what was sent is not sent back"
     assert not caplog.records
 
 
