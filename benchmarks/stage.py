@@ -72,12 +72,16 @@ class Stage:
         command: Callable[[Site], Sequence[str]],
         cores: int | str = PROXY_CORE,
     ) -> Running:
-        """Start a proxy, and return when it passes requests on; it ends with the stage."""
+        """Start a proxy, and return when it passes requests on and is at rest; it ends with the stage.
+
+        Some answer before everything else of theirs is loaded, which is no request's cost.
+        """
         site = self.site(name)
         server = Server(command(site), cores, log=site.folder / "output")
         self._stack.callback(server.stop)
         server.wait_for(site.port)
         _wait_for_an_answer(site.port)
+        _wait_for_rest(server)
         return Running(server, site)
 
 
@@ -95,6 +99,25 @@ def _wait_for_an_answer(port: int) -> None:
                 return
         time.sleep(0.02)
     raise RuntimeError(f"no good answer from port {port}")
+
+
+def _wait_for_rest(server: Server) -> None:
+    """Return when a proxy with nothing to do uses hardly any CPU time.
+
+    Raises:
+        RuntimeError: when that does not happen in time.
+    """
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        before = server.cpu_time()
+        time.sleep(_LOOK)
+        if server.cpu_time().since(before).total < _REST_SHARE * _LOOK:
+            return
+    raise RuntimeError("a proxy does not come to rest")
+
+
+_LOOK = 0.3
+_REST_SHARE = 0.1
 
 
 @contextlib.contextmanager
