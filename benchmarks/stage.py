@@ -72,7 +72,7 @@ class Stage:
         command: Callable[[Site], Sequence[str]],
         cores: int | str = PROXY_CORE,
     ) -> Running:
-        """Start a proxy, and return when it passes requests on and is at rest; it ends with the stage.
+        """Start a proxy, and return when it passes requests on and rests; it ends with the stage.
 
         Some answer before everything else of theirs is loaded, which is no request's cost.
         """
