@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.processes import LOAD_CORE, PROXY_CORE, START_TIMEOUT, Server, free_port
+from benchmarks.processes import LOAD_CORE, PROXY_CORE, START_TIMEOUT, Server, free_port, free_ports
 from benchmarks.requests import curl
 from benchmarks.site import Certificate, Site
 from benchmarks.tools import Tools, build
@@ -59,7 +59,7 @@ class Stage:
 
     def more_backends(self, count: int) -> list[int]:
         """Ports of so many more backends, all served by one process on the load's core."""
-        ports = [free_port() for _ in range(count)]
+        ports = free_ports(count)
         command = [self.tools.backend, "b", *map(str, ports)]
         server = Server(command, LOAD_CORE, log=self.folder / f"backends-{ports[0]}.log")
         self._stack.callback(server.stop)
