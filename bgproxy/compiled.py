@@ -25,7 +25,7 @@ MODULES = (
 )
 """Python modules with a ``.pxd`` beside them, in the order in which they need one another."""
 
-_SCANNER = "bgproxy.protocol._scan"
+_EXTENSIONS = ("bgproxy.protocol._scan", "bgproxy.dataplane._streams")
 
 
 def _is_built(name: str) -> bool:
@@ -34,7 +34,7 @@ def _is_built(name: str) -> bool:
 
 
 IS_USED = os.environ.get("BGPROXY_SCANNER") != "python" and all(
-    map(_is_built, (*MODULES, _SCANNER))
+    map(_is_built, (*MODULES, *_EXTENSIONS))
 )
 """Whether what was compiled runs. All of it or none: a part alone does not fit the others."""
 

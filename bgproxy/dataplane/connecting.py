@@ -57,19 +57,13 @@ async def _open(worker: Worker, route: Route, backend: BackendState) -> Upstream
     Raises:
         OSError: `TimeoutError` and `ssl.SSLError` among them.
     """
-    loop = worker.loop
     upstream = Upstream(worker, backend)
-
-    def factory() -> asyncio.BufferedProtocol:
-        return upstream.as_protocol
-
     async with asyncio.timeout(route.timeouts.connect):
-        if backend.scheme == "unix":
-            await loop.create_unix_connection(factory, backend.address[0])
-        elif backend.scheme == "https":
+        if backend.scheme == "https":
             await _open_tls(worker, route, upstream)
         else:
-            await loop.create_connection(factory, *backend.address)
+            address = backend.address[0] if backend.scheme == "unix" else backend.address
+            await worker.sockets.connect(address, upstream.as_protocol)
     return upstream
 
 
@@ -83,7 +77,7 @@ async def _open_tls(worker: Worker, route: Route, upstream: Upstream) -> None:
     name = route.upstream_tls.server_name or backend.name
     context = route.upstream_tls.context()
     tls = TlsDeparture(upstream.as_protocol, context, worker.loop, worker, name)
-    transport, _ = await worker.loop.create_connection(lambda: tls, *backend.address)
+    transport = await worker.sockets.connect(backend.address, tls)
     try:
         await tls.done
     except BaseException:

@@ -75,15 +75,18 @@ class Downstream(Exchange):
     # -- what the loop calls ----------------------------------------------------------------------
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Bytes from the client."""
-        phase = self.phase
-        if nbytes >= pieces.LARGE_BYTES and phase == EXCHANGE and self.body_left:
+        """Bytes from the client, in the shared buffer."""
+        if nbytes >= pieces.LARGE_BYTES and self.phase == EXCHANGE and self.body_left:
             assert self.upstream is not None
             transport = self.upstream.transport
             self._relay_body(self.worker.scratch[:nbytes])
             pieces.keep_unsent(self.worker, transport)
-            return
-        data = self.worker.scratch[:nbytes].tobytes()
+        else:
+            self.data_received(self.worker.scratch[:nbytes].tobytes())
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        phase = self.phase
         if phase == IDLE and not self.pending:
             self._read(self._partial + data if self._partial else data)
         elif phase == EXCHANGE and self.body_left:

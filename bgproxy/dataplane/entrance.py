@@ -115,9 +115,12 @@ class ProxyArrival(asyncio.BufferedProtocol):
         return self._entrance.worker.scratch
 
     def buffer_updated(self, nbytes: int) -> None:
+        """Bytes in the shared buffer."""
+        self.data_received(self._entrance.worker.scratch[:nbytes].tobytes())
+
+    def data_received(self, data: bytes) -> None:
         """Bytes of the header, and maybe the first ones behind it."""
-        scratch = self._entrance.worker.scratch
-        self._data += scratch[:nbytes]
+        self._data += data
         try:
             header = read_proxy_header(self._data)
         except BadRequest:
@@ -132,8 +135,7 @@ class ProxyArrival(asyncio.BufferedProtocol):
         following.connection_made(self._transport)
         rest = self._data[header.end :]
         if rest and not self._transport.is_closing():
-            scratch[: len(rest)] = rest
-            following.buffer_updated(len(rest))
+            following.data_received(rest)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It went away, or was sent away, before it said who it is."""

@@ -97,8 +97,12 @@ class TlsConnection(asyncio.Transport, asyncio.BufferedProtocol):
         return self._shared.scratch
 
     def buffer_updated(self, nbytes: int) -> None:
+        """Encrypted bytes have come, in the shared buffer."""
+        self.data_received(self._shared.scratch[:nbytes])
+
+    def data_received(self, data: bytes | memoryview) -> None:
         """Encrypted bytes have come."""
-        self._incoming.write(self._shared.scratch[:nbytes])
+        self._incoming.write(data)
         if self._is_ready:
             self._deliver()
         elif self._error is None:

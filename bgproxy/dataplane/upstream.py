@@ -239,18 +239,22 @@ class Upstream:
             self.close()
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Bytes from the backend."""
+        """Bytes from the backend, in the shared buffer."""
         exchange = self.exchange
-        phase = self.phase
         if nbytes >= pieces.LARGE_BYTES and exchange is not None:
-            if phase == BODY_LENGTH:
+            if self.phase == BODY_LENGTH:
                 transport = exchange.transport
                 self._relay(exchange, self.worker.scratch[:nbytes])
                 pieces.keep_unsent(self.worker, transport)
                 return
-            if phase == HEAD and self._read_large(exchange, nbytes):
+            if self.phase == HEAD and self._read_large(exchange, nbytes):
                 return
-        data = self.worker.scratch[:nbytes].tobytes()
+        self.data_received(self.worker.scratch[:nbytes].tobytes())
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the backend."""
+        exchange = self.exchange
+        phase = self.phase
         if exchange is None:
             # Nobody asked: whatever this is, it is no answer to the next request.
             if phase == RESTING and self in self.backend.idle:

@@ -32,6 +32,7 @@ from bgproxy.dataplane.memory import RequestMemory
 from bgproxy.dataplane.observers import Observers
 from bgproxy.dataplane.routes import BackendState, Routes
 from bgproxy.dataplane.shared import Shared
+from bgproxy.dataplane.sockets import Closable, sockets_of
 from bgproxy.state import channel, ledger, posting
 from bgproxy.state.entrance import EntranceRoute
 from bgproxy.state.ledger import Ledger
@@ -60,6 +61,7 @@ class Worker(Shared):
         self.ledger = Ledger.attach(arguments.ledger, arguments.workers)
         super().__init__(self.ledger.cells, secrets.token_hex(6).encode())
         self.routes = Routes(arguments.index)
+        self.sockets = sockets_of(loop, self)
         self.observers = Observers(self, self._say)
         self.memory = RequestMemory(self)
         self.connections: set[Downstream] = set()
@@ -68,7 +70,7 @@ class Worker(Shared):
         self._slab = ledger.slab_base(arguments.index)
         self._listeners = [socket.socket(fileno=fd) for fd in arguments.listeners]
         self._backlog = arguments.backlog
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[Closable] = []
         self._entrances = [Entrance(self, EntranceRoute()) for _ in self._listeners]
         self._tasks: set[asyncio.Task[None]] = set()
         self._per_client: dict[str, int] = {}
@@ -249,6 +251,7 @@ class Worker(Shared):
             upstream.close()
         self._publish()
         await self.observers.close()
+        self.sockets.close()
         self._writer.close()
 
     async def _obey(self, reader: asyncio.StreamReader) -> None:
@@ -300,10 +303,7 @@ class Worker(Shared):
 
     async def _listen(self) -> None:
         for sock, entrance in zip(self._listeners, self._entrances, strict=True):
-            # `create_server` calls listen() again, with a backlog of 100 unless told.
-            self._servers.append(
-                await self.loop.create_server(entrance.accept, sock=sock, backlog=self._backlog)
-            )
+            self._servers.append(await self.sockets.listen(sock, entrance.accept, self._backlog))
 
     def _close_leftovers(self, order: channel.CloseLeftovers) -> None:
         for client in list(self.connections):
