@@ -25,7 +25,8 @@ MODULES = (
 )
 """Python modules with a ``.pxd`` beside them, in the order in which they need one another."""
 
-_EXTENSIONS = ("bgproxy.protocol._scan", "bgproxy.dataplane._streams")
+EXTENSIONS = ("bgproxy.protocol._scan", "bgproxy.dataplane._streams")
+"""Modules in Cython, for which something else stands in where they are not built."""
 
 
 def _is_built(name: str) -> bool:
@@ -34,7 +35,7 @@ def _is_built(name: str) -> bool:
 
 
 IS_USED = os.environ.get("BGPROXY_SCANNER") != "python" and all(
-    map(_is_built, (*MODULES, *_EXTENSIONS))
+    map(_is_built, (*MODULES, *EXTENSIONS))
 )
 """Whether what was compiled runs. All of it or none: a part alone does not fit the others."""
 

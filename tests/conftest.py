@@ -39,8 +39,12 @@ def _runtime_directory() -> Iterator[None]:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Refuse to test what was compiled from an older source."""
-    for name in compiled.MODULES:
-        source = ROOT / f"{name.replace('.', '/')}.py"
+    kinds = (
+        *((name, "py") for name in compiled.MODULES),
+        *((n, "pyx") for n in compiled.EXTENSIONS),
+    )
+    for name, kind in kinds:
+        source = ROOT / f"{name.replace('.', '/')}.{kind}"
         for built in source.parent.glob(f"{source.stem}.cpython-*"):
             if built.stat().st_mtime < source.stat().st_mtime:
                 pytest.exit(f"{built.name} is older than {source}: run `make check`", 2)

@@ -89,7 +89,12 @@ def test_the_wheel_holds_what_runs_and_nothing_else(wheel: zipfile.ZipFile):
     """
     names = set(wheel.namelist())
     page = {f"bgproxy/controlplane/dashboard/{each.name}" for each in DASHBOARD.glob("*.*")}
-    assert {"bgproxy/py.typed", "bgproxy/protocol/_scan.pyx", *page} <= names
+    assert {
+        "bgproxy/py.typed",
+        "bgproxy/protocol/_scan.pyx",
+        "bgproxy/dataplane/_streams.pyx",
+        *page,
+    } <= names
     assert not [name for name in names if name.endswith(".so")]
     tops = {name.split("/")[0] for name in names}
     assert tops == {"bgproxy", f"bgproxy-{bgproxy.__version__}.dist-info"}

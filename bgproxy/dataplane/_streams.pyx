@@ -122,6 +122,7 @@ cdef extern from "netinet/tcp.h" nogil:
 cdef enum:
     MOST_EVENTS = 256
     MOST_TURNS = 4
+    MOST_READS = 8
     MOST_ACCEPTED = 64
     MOST_PIECES = 16
     JOINED_BYTES = 4096
@@ -419,21 +420,34 @@ cdef class Stream(Watched):
         return 0
 
     cdef int _read(self) except -1:
-        cdef object scratch = self._poller._shared.scratch
-        cdef char *start = <char *> PyMemoryView_GET_BUFFER(scratch).buf
-        cdef ssize_t count = recv(self.fd, start, PyMemoryView_GET_BUFFER(scratch).len, 0)
-        if count >= LARGE_BYTES:
-            self._buffer_updated(count)
-        elif count > 0:
-            self._data_received(PyBytes_FromStringAndSize(start, count))
-        elif count == 0:
-            self._has_ended = True
-            if self._protocol.eof_received():
-                self._look()
-            else:
-                self.close()
-        elif errno != EAGAIN and errno != EINTR:
-            self._lose(error_of(errno))
+        """Read once, and a few times more where the buffer was too small for what had come."""
+        cdef object scratch
+        cdef char *start
+        cdef ssize_t size, count
+        cdef int turn
+        for turn in range(MOST_READS):
+            scratch = self._poller._shared.scratch
+            start = <char *> PyMemoryView_GET_BUFFER(scratch).buf
+            size = PyMemoryView_GET_BUFFER(scratch).len
+            count = recv(self.fd, start, size, 0)
+            if count >= LARGE_BYTES:
+                self._buffer_updated(count)
+            elif count > 0:
+                self._data_received(PyBytes_FromStringAndSize(start, count))
+            elif count == 0:
+                self._take_end()
+            elif errno != EAGAIN and errno != EINTR:
+                self._lose(error_of(errno))
+            if count < size or not self._interest & EPOLLIN:
+                break
+        return 0
+
+    cdef int _take_end(self) except -1:
+        self._has_ended = True
+        if self._protocol.eof_received():
+            self._look()
+        else:
+            self.close()
         return 0
 
     cdef int _flush(self) except -1:

@@ -135,7 +135,9 @@ class ProxyArrival(asyncio.BufferedProtocol):
         following.connection_made(self._transport)
         rest = self._data[header.end :]
         if rest and not self._transport.is_closing():
-            following.data_received(rest)
+            scratch = self._entrance.worker.scratch
+            scratch[: len(rest)] = rest
+            following.buffer_updated(len(rest))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It went away, or was sent away, before it said who it is."""

@@ -52,7 +52,7 @@ class LoopSockets:
             transport, _ = await self._loop.create_unix_connection(lambda: protocol, address)
         else:
             transport, _ = await self._loop.create_connection(lambda: protocol, *address)
-        return cast("asyncio.Transport", transport)
+        return transport
 
     def close(self) -> None:
         """Nothing is left that does not end with its connection."""
@@ -76,7 +76,7 @@ class OwnSockets(LoopSockets):
         self, sock: socket.socket, accept: Callable[[], asyncio.BufferedProtocol], backlog: int
     ) -> Closable:
         """As without streams; it listens with the backlog that it has."""
-        return cast("Closable", self._streams.Listener(self._poller, sock, accept))
+        return self._streams.Listener(self._poller, sock, accept)
 
     async def connect(self, address: Address, protocol: asyncio.BaseProtocol) -> asyncio.Transport:
         """The loop resolves and connects, then the socket is taken over."""
@@ -86,7 +86,7 @@ class OwnSockets(LoopSockets):
             fd, handover.fd = handover.fd, -1
         finally:
             handover.close()
-        return cast("asyncio.Transport", self._streams.connect(self._poller, fd, protocol))
+        return self._streams.connect(self._poller, fd, protocol)
 
     def close(self) -> None:
         """Close every socket that is left."""
