@@ -16,6 +16,7 @@ from types import ModuleType
 
 MODULES = (
     "bgproxy.protocol.values",
+    "bgproxy.protocol.chunked",
     "bgproxy.dataplane.shared",
     "bgproxy.dataplane.routes",
     "bgproxy.dataplane.connection",

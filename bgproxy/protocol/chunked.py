@@ -14,7 +14,6 @@ from bgproxy.protocol.forwarding import HOP_BY_HOP, is_set_aside, shadowed_name
 
 _EXTENSION = rb"[ \t]*;[\t -~\x80-\xff]*"
 _CHUNK_HEAD = re.compile(rb"(0*[0-9A-Fa-f]{1,15})((?:%b)?)\r\n" % _EXTENSION)
-_PLAIN_CHUNK_HEAD = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,14})\r\n")
 _HEAD_SO_FAR = re.compile(rb"0*[0-9A-Fa-f]{1,15}(?:[ \t]*|%b)\r?" % _EXTENSION)
 _TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t -~\x80-\xff]*\r\n")
 
@@ -39,6 +38,15 @@ _FORBIDDEN = HOP_BY_HOP | frozenset(
 trailers (RFC 9110 section 6.5.1)."""
 
 _HEAD, _DATA, _DATA_END, _TRAILERS = range(4)
+
+_NO_DIGIT = 16
+_DIGITS = bytes(
+    int(chr(n), 16) if chr(n) in "0123456789abcdefABCDEF" else _NO_DIGIT for n in range(256)
+)
+"""The value of each byte as a digit of a chunk's size."""
+
+_MOST_DIGITS = 15
+_CR, _LF, _ZERO = b"\r\n0"
 
 
 class ChunkedReader:
@@ -129,15 +137,24 @@ class ChunkedReader:
 
     def _pass_whole_chunks(self, data: bytes, position: int) -> int:
         """Pass what is here as a whole and written as ours is: chunks, and the end of a body."""
-        size = len(data)
-        while match := _PLAIN_CHUNK_HEAD.match(data, position):
-            start = match.end()
-            end = start + int(match[1], 16)
-            if end + 2 > size or data[end : end + 2] != b"\r\n":
+        digits = _DIGITS
+        # A chunk and the end of a body take five bytes at least, so what is looked at is there.
+        last = len(data) - 5
+        while position <= last:
+            start = position
+            payload = 0
+            while start < last and start - position < _MOST_DIGITS and digits[data[start]] < 16:
+                payload = payload * 16 + digits[data[start]]
+                start += 1
+            if not payload or data[position] == _ZERO or data[start] != _CR:
+                break
+            start += 2
+            end = start + payload
+            if data[start - 1] != _LF or end > last + 3 or data[end] != _CR or data[end + 1] != _LF:
                 break
             if not self._keep_framing:
                 self._append(data, start, end)
-            self.payload_bytes += end - start
+            self.payload_bytes += payload
             position = end + 2
         if data.startswith(b"0\r\n\r\n", position):
             self.is_done = True
