@@ -247,7 +247,7 @@ cdef class Listener(Watched):
     """
 
     cdef object _sock, _accept
-    cdef bint _is_closed
+    cdef bint _is_closed, _is_short
 
     def __init__(self, Poller poller, sock, accept):
         sock.setblocking(False)
@@ -287,6 +287,7 @@ cdef class Listener(Watched):
             size = sizeof(address)
             fd = accept4(self.fd, <sockaddr *> &address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if fd >= 0:
+                self._is_short = False
                 self._enter(fd, &address)
             elif errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
                 self._pause(errno)
@@ -307,13 +308,17 @@ cdef class Listener(Watched):
         return 0
 
     cdef int _pause(self, int number) except -1:
-        """What is queued would wake the loop again and again."""
+        """What is queued would wake the loop again and again; said once until it is over."""
         loop = self._poller.loop
         self.watch(0)
         loop.call_later(PAUSE_SECONDS, self._go_on)
-        loop.call_exception_handler(
-            {"message": "accepting pauses", "exception": error_of(number), "socket": self._sock}
-        )
+        if not self._is_short:
+            self._is_short = True
+            error = error_of(number)
+            message = "connections wait, as there is no room to accept them"
+            loop.call_exception_handler(
+                {"message": message, "exception": error, "socket": self._sock}
+            )
         return 0
 
 
