@@ -50,16 +50,17 @@ _DIGITS = rb"0|[1-9][0-9]{0,17}"
 _match_length = re.compile(_DIGITS).fullmatch
 
 # Groups of both patterns, behind three of their own.
-_HOP, _LENGTH, _SPECIAL = 4, 5, 6
+_LENGTH, _HOP, _SPECIAL = 4, 5, 6
 
-# Special lines as they nearly always are, each at most once; a second one is looked at below.
+# Special lines as they nearly always are. Each may come once: a group that is entered again would
+# begin behind its end, if the line then does not fit. A second one is looked at below.
+_DATE_LINE = rb"[Dd]ate:%b\r\n()" % _VALUE
+_CODING_LINE = rb"[Tt](?(3)(?!))ransfer-[Ee]ncoding: chunked\r\n()"
+_LENGTH_LINE = rb"[Cc](?(4)(?!))ontent-[Ll]ength: (%b)\r\n" % _DIGITS
 _CLOSE_LINE = rb"[Cc]onnection: [Cc]lose\r\n"
 _KEEP_LINE = rb"[Cc]onnection: [Kk]eep-[Aa]live\r\n"
 _DETAILS = rb"(?:Keep-Alive:%b\r\n)?" % _VALUE
-_HOP_LINES = rb"(?(%%d)(?!))(%b%b%b|%b)" % (_DETAILS, _KEEP_LINE, _DETAILS, _CLOSE_LINE)
-_LENGTH_LINE = rb"(?(%%d)(?!))[Cc]ontent-[Ll]ength: (%b)\r\n" % _DIGITS
-_CODING_LINE = rb"(?(%d)(?!))([Tt]ransfer-[Ee]ncoding: chunked\r\n)"
-_DATE_LINE = rb"[Dd]ate:%b\r\n()" % _VALUE
+_HOP_LINES = rb"(?(5)(?!))(%b%b%b|%b)" % (_DETAILS, _KEEP_LINE, _DETAILS, _CLOSE_LINE)
 
 _CODING = CHUNKED_LINE + b"\r\n"
 _CLOSE_BYTES = len(b"Connection: close\r\n")
@@ -133,25 +134,29 @@ def _section(special: Iterable[bytes], usual: Iterable[bytes]) -> bytes:
 
     Args:
         special: as for `_plain_starts`.
-        usual: patterns of special lines that may stand among the first plain ones.
+        usual: patterns of special lines that may stand among the first plain ones, those of
+            `_LENGTH_LINE` and `_HOP_LINES` apart.
     """
     starts = _plain_starts(special)
-    first = _repeated([*(start + _REST for start in starts), *usual], b"{0,%d}" % _MOST_LINES)
+    most, *others = (start + _REST for start in starts)
+    lines = (most, *usual, _LENGTH_LINE, *others, _HOP_LINES)
     # Shorter, as it is there so many times, and a little slower.
     plain = b"(?:%b)%b" % (b"|".join(starts), _REST)
-    return first + _special_lines(_repeated([plain], b"*")) + rb"\r\n"
+    return (
+        _repeated(lines, b"{0,%d}" % _MOST_LINES)
+        + _special_lines(_repeated([plain], b"*"))
+        + rb"\r\n"
+    )
 
 
 def _request_pattern() -> re.Pattern[bytes]:
     special = _FRAMING | _ODD | _ASIDE | {b"host", b"x-request-id"}
-    return re.compile(
-        _REQUEST_LINE + _HOST_LINE + _section(special, (_HOP_LINES % _HOP, _LENGTH_LINE % _LENGTH))
-    )
+    return re.compile(_REQUEST_LINE + _HOST_LINE + _section(special, ()))
 
 
 def _response_pattern() -> re.Pattern[bytes]:
-    usual = (_DATE_LINE, _CODING_LINE % 3, _HOP_LINES % _HOP, _LENGTH_LINE % _LENGTH)
-    return re.compile(_STATUS_LINE + _section(_FRAMING | {b"date", b"te", b"upgrade"}, usual))
+    special = _FRAMING | {b"date", b"te", b"upgrade"}
+    return re.compile(_STATUS_LINE + _section(special, (_DATE_LINE, _CODING_LINE)))
 
 
 _match_request = _request_pattern().match
@@ -228,7 +233,7 @@ def _read_request(data: bytes, limits: HeadLimits) -> RequestHead | None:
     match = _match_request(data)
     if match is None:
         return None
-    method, target, host, hop, digits, special = match.group(1, 2, 3, _HOP, _LENGTH, _SPECIAL)
+    method, target, host, digits, hop, special = match.group(1, 2, 3, _LENGTH, _HOP, _SPECIAL)
     end = match.end()
     if not _is_within(data, end, limits, special):
         return None
@@ -272,7 +277,7 @@ def _read_response(data: bytes, method: bytes, limits: HeadLimits) -> ResponseHe
     match = _match_response(data)
     if match is None:
         return None
-    status, date, coding, hop, digits, special = match.group(1, 2, 3, _HOP, _LENGTH, _SPECIAL)
+    status, date, coding, digits, hop, special = match.group(1, 2, 3, _LENGTH, _HOP, _SPECIAL)
     end = match.end()
     if not _is_within(data, end, limits, special) or (coding is not None and digits is not None):
         return None
@@ -296,9 +301,11 @@ def _read_response(data: bytes, method: bytes, limits: HeadLimits) -> ResponseHe
         start, stop = match.span(_HOP)
         lines = data[:start] + data[stop : end - 2]
         as_is = False
-    if coding is not None and coding != _CODING:
+    if coding is not None:
+        stop = match.end(3)
         # Names stand behind an LF, and values hold none.
-        lines = lines.replace(b"\n" + coding, b"\n" + _CODING, 1)
+        sent = data[stop - len(_CODING) - 1 : stop]
+        lines = lines.replace(sent, b"\n" + _CODING, 1)
     code = _STATUSES[status]
     if code == 304 or method == b"HEAD":
         if length == CHUNKED:
