@@ -1,20 +1,23 @@
 """`bgproxy demo`: two sample applications and the proxy before them, until Ctrl-C.
 
 Each is a process of its own, in a process group of its own: Ctrl-C in a terminal reaches this
-process alone, which then ends the proxy first and the applications after it.
+process alone, which then ends the proxy first and the applications after it. Should this process
+die without that, as by KILL, the kernel ends them in its place.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import os
 import shutil
 import signal
 import socket
 import sys
 import tempfile
 from asyncio.subprocess import Process
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,8 @@ READY_TIMEOUT = 20.0
 
 STOP_TIMEOUT = 10.0
 """Seconds that a child has to end after TERM before it is killed."""
+
+_PR_SET_PDEATHSIG = 1
 
 _CONFIG = """\
 proxy:
@@ -59,7 +64,7 @@ bgproxy is running with two sample applications behind it.
   dashboard  http://{admin}
   blue       {blue}   release v1, active
   green      {green}   release v2, idle
-
+{notes}
 Try, in another terminal:
 
   curl http://{listen}/
@@ -84,23 +89,37 @@ class DemoError(BgproxyError):
 
 @dataclass(frozen=True, slots=True)
 class DemoAddresses:
-    """Who listens where: ``host:port`` for the proxy, a base URL for each application."""
+    """Who listens where: ``host:port`` for the proxy, a base URL for each application.
+
+    Args:
+        notes: sentences about usual ports that others have.
+    """
 
     listen: str
     admin: str
     blue: str
     green: str
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def choose(cls, listen: str | None = None, admin: str | None = None) -> DemoAddresses:
         """The usual ports where they are free, else others; what is given is taken as it is."""
-        blue, green = _free_address(DEFAULT_BLUE), _free_address(DEFAULT_GREEN)
-        return cls(
-            listen=listen or _free_address(DEFAULT_LISTEN),
-            admin=admin or _free_address(DEFAULT_ADMIN),
-            blue=f"http://{blue}",
-            green=f"http://{green}",
-        )
+        addresses = {"traffic": listen, "the dashboard": admin, "blue": None, "green": None}
+        usual = (DEFAULT_LISTEN, DEFAULT_ADMIN, DEFAULT_BLUE, DEFAULT_GREEN)
+        given = {address.rpartition(":")[2] for address in (listen, admin) if address}
+        notes = []
+        with contextlib.ExitStack() as held:
+            for (name, address), port in zip(addresses.items(), usual, strict=True):
+                if address is not None:
+                    continue
+                found = _free_port(0 if str(port) in given else port, held)
+                addresses[name] = f"127.0.0.1:{found}"
+                if found != port:
+                    notes.append(f"Port {port} is taken, so {name} has port {found}.")
+        proxy, dashboard, blue, green = addresses.values()
+        assert proxy is not None
+        assert dashboard is not None
+        return cls(proxy, dashboard, f"http://{blue}", f"http://{green}", tuple(notes))
 
     def configuration(self, state: Path) -> str:
         """The proxy's configuration file."""
@@ -116,6 +135,7 @@ class DemoAddresses:
             admin=self.admin,
             blue=self.blue,
             green=self.green,
+            notes="".join(f"\n  {note}" for note in self.notes) + ("\n" if self.notes else ""),
             command=_own_command(),
             admin_option="" if is_usual else f" --admin http://{self.admin}",
         )
@@ -171,8 +191,23 @@ async def _start_application(color: Color, release: str, url: str) -> Process:
 
 async def _start(module: str, *arguments: str) -> Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, *arguments, process_group=0
+        sys.executable, "-m", module, *arguments, process_group=0, preexec_fn=_tie_to_parent()
     )
+
+
+def _tie_to_parent() -> Callable[[], None] | None:
+    """What a child does before its program begins: ask for TERM when this process is gone."""
+    if sys.platform != "linux":
+        return None
+    parent = os.getpid()
+    prctl = ctypes.CDLL(None).prctl
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # gone before that was asked for
+            os._exit(1)
+
+    return tie
 
 
 async def _is_cut_short(
@@ -237,15 +272,21 @@ async def _end(child: Process) -> None:
             await child.wait()
 
 
-def _free_address(preferred: int) -> str:
-    """``127.0.0.1:port`` with the preferred port if it is free, else one that the kernel picks."""
+def _free_port(preferred: int, held: contextlib.ExitStack) -> int:
+    """The preferred port of 127.0.0.1 if it is free, else one that the kernel picks.
+
+    Args:
+        preferred: 0 for none.
+        held: keeps the port from being found twice, until it is left.
+    """
     for port in (preferred, 0):
-        with socket.socket() as probe:
-            # As servers do: a port whose old connections merely linger counts as free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return f"127.0.0.1:{probe.getsockname()[1]}"
+        probe = held.enter_context(socket.socket())
+        # As servers do: a port whose old connections merely linger counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found: int = probe.getsockname()[1]
+            return found
     raise DemoError("no port is free on 127.0.0.1")
 
 

@@ -173,14 +173,21 @@ def main() -> None:
     parser.add_argument("--release", default="v1")
     options = parser.parse_args()
     application = SampleApp(options.color, options.release).build()
-    web.run_app(
-        application,
-        host=options.host,
-        port=options.port,
-        print=None,
-        access_log=None,
-        shutdown_timeout=1,  # an endless event stream is no reason to stay
-    )
+    try:
+        web.run_app(
+            application,
+            host=options.host,
+            port=options.port,
+            print=None,
+            access_log=None,
+            shutdown_timeout=1,  # an endless event stream is no reason to stay
+        )
+    except OSError as error:
+        parser.exit(
+            1,
+            f"{parser.prog}: {error.strerror}\n"
+            "Give it another --port, and name that among the backends.\n",
+        )
 
 
 if __name__ == "__main__":

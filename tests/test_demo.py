@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import select
 import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -16,8 +20,35 @@ from bgproxy.config.load import load_config
 from bgproxy.demo import DEFAULT_BLUE, DemoAddresses, run_demo
 
 
+def _session(leader: int) -> list[int]:
+    """Processes of a session: who leads it, and all that they started and who live still."""
+    members = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        if int(fields[3]) == leader and fields[0] != "Z":
+            members.append(int(folder.name))
+    return members
+
+
+def _wait_for_end(pids: list[int], seconds: float) -> bool:
+    """Whether all of these processes end in time."""
+    deadline = time.monotonic() + seconds
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            handle = os.pidfd_open(pid)
+            try:
+                if not select.select([handle], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                    return False
+            finally:
+                os.close(handle)
+    return True
+
+
 @pytest.fixture
-def demo():
+def demo(tmp_path: Path):
     """A running demo on free ports, with what it printed up to the end of its welcome."""
     with socket.socket() as one, socket.socket() as other:
         for each in (one, other):
@@ -36,6 +67,8 @@ def demo():
         ],
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     try:
         said = ""
@@ -46,7 +79,9 @@ def demo():
                 break
         yield process, said
     finally:
-        process.kill()
+        for pid in _session(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
@@ -76,8 +111,20 @@ def test_demo_serves_blue_and_ends_cleanly(demo):
     assert [url for url in urls if _is_listening(url)] == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_outlives_a_demo(demo, number: signal.Signals):
+    """Neither the proxy and its workers nor the applications, even if it cannot end them itself."""
+    process, _ = demo
+    members = _session(process.pid)
+    assert len(members) >= 6  # itself, two applications, the supervisor and two workers
+    process.send_signal(number)
+    assert _wait_for_end(members, 20), _session(process.pid)
+    assert process.wait() == (0 if number == signal.SIGTERM else -number)
+
+
 def test_demo_takes_another_port_when_the_usual_one_is_taken():
-    """Whoever has 9001 keeps it."""
+    """Whoever has 9001 keeps it, and the welcome says so."""
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -85,7 +132,17 @@ def test_demo_takes_another_port_when_the_usual_one_is_taken():
             holder.listen()
         except OSError:
             pass  # somebody else holds it, which does as well
-        assert not DemoAddresses.choose().blue.endswith(f":{DEFAULT_BLUE}")
+        addresses = DemoAddresses.choose()
+    assert not addresses.blue.endswith(f":{DEFAULT_BLUE}")
+    port = addresses.blue.rpartition(":")[2]
+    assert f"Port {DEFAULT_BLUE} is taken, so blue has port {port}." in addresses.welcome()
+
+
+def test_demo_leaves_a_given_port_to_whom_it_was_given():
+    """The proxy may have the usual port of an application."""
+    addresses = DemoAddresses.choose(listen=f"127.0.0.1:{DEFAULT_BLUE}")
+    assert addresses.listen == f"127.0.0.1:{DEFAULT_BLUE}"
+    assert not addresses.blue.endswith(f":{DEFAULT_BLUE}")
 
 
 def test_demo_configuration_is_valid(tmp_path: Path):

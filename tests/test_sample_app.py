@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from bgproxy.sample_app import SampleApp
+from bgproxy.sample_app import SampleApp, main
 
 
 @pytest.fixture
@@ -75,3 +77,19 @@ async def test_websocket_sends_back_what_it_gets(client):
         assert await socket.receive_str() == "green v2: hello"
         await socket.send_bytes(b"\x00\xff")
         assert await socket.receive_bytes() == b"\x00\xff"
+
+
+def test_a_port_that_is_taken_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """With what to do about it, and no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        monkeypatch.setattr("sys.argv", ["sample_app", "--port", str(port)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+    assert caught.value.code == 1
+    said = capsys.readouterr().err
+    assert f"('127.0.0.1', {port}): address already in use\n" in said
+    assert "Traceback" not in said
+    assert "another --port" in said

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from bgproxy.controlplane.entries import ServiceEntry
+from bgproxy.controlplane.holding import Holding
 from bgproxy.controlplane.record import Record, judged
 from bgproxy.controlplane.tasks import Tasks
 from bgproxy.domain.baseline import Tally, slow_in
@@ -168,6 +169,8 @@ class Bake:
         """Whether harm was found and the gate is being asked."""
         self.has_held = False
         """Whether the gate said no before."""
+        self.holding: Holding | None = None
+        """Whether the gate says no these days, and since when."""
         self.has_reported = False
         """Whether people were told already what the judge would do (mode ``watch``)."""
         self.has_alerted = False

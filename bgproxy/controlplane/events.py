@@ -19,6 +19,7 @@ _LEVELS = {
     "state_recovered": "error",
     "auto_rollback": "warning",
     "hold": "warning",
+    "hold_ended": "warning",
     "latency": "warning",
     "refused": "warning",
     "worker_died": "warning",
@@ -113,14 +114,19 @@ class EventHub:
 
     def publish(self, type: str, service: str, **data: Any) -> Event:
         """Number an event, log it and hand it to every subscriber; never blocks."""
+        event = self.repeat(type, service, **data)
+        log = getattr(_log, _LEVELS.get(type, "info"))
+        log(type, **{"service": service, "event_id": event.id} | data)
+        return event
+
+    def repeat(self, type: str, service: str, **data: Any) -> Event:
+        """As `publish`, of what the log has been told already and would be told without end."""
         self._last_id += 1
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         event = Event(self._last_id, now, type, service, data)
         self._kept.append(event)
         for subscription in tuple(self._subscriptions):
             subscription.offer(event)
-        log = getattr(_log, _LEVELS.get(type, "info"))
-        log(type, **{"service": service, "event_id": event.id} | data)
         return event
 
     def subscribe(self, after: int | None = None) -> Subscription:

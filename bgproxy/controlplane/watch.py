@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,6 +13,7 @@ import structlog
 from bgproxy.controlplane.bake import Bake
 from bgproxy.controlplane.entries import ServiceEntry
 from bgproxy.controlplane.events import EventHub
+from bgproxy.controlplane.holding import Holding
 from bgproxy.controlplane.probes import Probes
 from bgproxy.controlplane.rollout import Rollout
 from bgproxy.controlplane.tasks import Tasks
@@ -148,9 +150,36 @@ class Watch:
     def _hold(
         self, service: ServiceEntry, rollout: Rollout, bake: Bake, verdict: Verdict, gate: Gate
     ) -> None:
+        """Leave it to people; the log says so once for as long as that goes on."""
         bake.hold()
         bake.has_held = True
-        self._publish("hold", service, rollout, verdict, gate)
+        now = time.monotonic()
+        facts = _facts(rollout, verdict, gate)
+        if bake.holding is not None:
+            bake.holding.again(now)
+            self._events.repeat("hold", service.name, **facts)
+            return
+        bake.holding = Holding(now)
+        self._events.publish("hold", service.name, **facts)
+        self._tasks.start(self._see_hold_end(service, rollout, bake, bake.holding), "hold")
+
+    async def _see_hold_end(
+        self, service: ServiceEntry, rollout: Rollout, bake: Bake, holding: Holding
+    ) -> None:
+        """Wait until the judge is content, or the watch is over, and say how long that took."""
+        while (left := holding.left(time.monotonic())) > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(bake.has_ended.wait(), left)
+                break
+        bake.holding = None
+        self._events.publish(
+            "hold_ended",
+            service.name,
+            deployment=rollout.deployment.id,
+            environment=str(rollout.deployment.to_color),
+            seconds=round(holding.seconds, 1),
+            times=holding.times,
+        )
 
     def _report(
         self, service: ServiceEntry, rollout: Rollout, bake: Bake, verdict: Verdict, gate: Gate
@@ -159,7 +188,8 @@ class Watch:
         bake.hold()
         if not bake.has_reported:
             bake.has_reported = True
-            self._publish("would_roll_back", service, rollout, verdict, gate)
+            facts = _facts(rollout, verdict, gate)
+            self._events.publish("would_roll_back", service.name, **facts)
 
     async def _act(
         self, service: ServiceEntry, rollout: Rollout, bake: Bake, verdict: Verdict, gate: Gate
@@ -198,16 +228,14 @@ class Watch:
                 detail=judge.slow_detail,
             )
 
-    def _publish(
-        self, type: str, service: ServiceEntry, rollout: Rollout, verdict: Verdict, gate: Gate
-    ) -> None:
-        self._events.publish(
-            type,
-            service.name,
-            deployment=rollout.deployment.id,
-            environment=str(rollout.deployment.to_color),
-            rule=verdict.rule,
-            detail=verdict.detail,
-            gate=gate.detail,
-            cause=gate.cause and str(gate.cause),
-        )
+
+def _facts(rollout: Rollout, verdict: Verdict, gate: Gate) -> dict[str, Any]:
+    """What an event says of harm that was found."""
+    return {
+        "deployment": rollout.deployment.id,
+        "environment": str(rollout.deployment.to_color),
+        "rule": verdict.rule,
+        "detail": verdict.detail,
+        "gate": gate.detail,
+        "cause": gate.cause and str(gate.cause),
+    }

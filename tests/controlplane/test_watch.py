@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
+from bgproxy.controlplane import holding
 from bgproxy.controlplane import watch as module
 from bgproxy.domain.model import (
     Color,
@@ -129,6 +132,65 @@ async def test_both_failing_holds(tmp_path: Path) -> None:
         fail(plane, range(9, 20))
         await plane.event("hold", lambda later: later.id > event.id)
         assert plane.fleet.ledger.pointer(0) == Pointer(2, GREEN)
+
+
+async def hold(plane: ControlPlane, second: int, after: int) -> tuple[int, int]:
+    """Let failures go on until the gate has said no once more.
+
+    Args:
+        second: of the first failure.
+        after: id of the hold before.
+
+    Returns:
+        The second behind the last failure, and the event's id.
+    """
+    while True:
+        fail(plane, range(second, second + 8))
+        second += 8
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                return second, (await plane.event("hold", lambda event: event.id > after)).id
+
+
+async def test_what_is_held_all_night_is_logged_once(tmp_path: Path) -> None:
+    """Every hold is told to whoever counts; the log has the first, and how it ended."""
+    with structlog.testing.capture_logs() as logs:
+        async with control_plane(tmp_path) as (plane, blue, _):
+            await switch(plane)
+            await stop_answering(plane, blue, "blue")
+            second, last = 1, 0
+            for _ in range(3):
+                second, last = await hold(plane, second, last)
+            said = [line for line in logs if line["event"].startswith("hold")]
+            assert [(line["event"], line["log_level"]) for line in said] == [("hold", "warning")]
+            await plane.coordinator.rollback("default", actor="ann", force=True)
+            ended = await plane.event("hold_ended")
+    told = [event for event in plane.events.subscribe(after=0).take_ready() if event.type == "hold"]
+    assert ended.data["times"] == len(told) >= 3
+    assert ended.data["environment"] == "green"
+    assert [line["event"] for line in logs if line["event"].startswith("hold")] == [
+        "hold",
+        "hold_ended",
+    ]
+
+
+async def test_a_hold_ends_when_the_judge_is_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while without harm, though the watch goes on; the next one is news again."""
+    monkeypatch.setattr(holding, "QUIET_SECONDS", 0.0)
+    async with control_plane(tmp_path) as (plane, blue, _):
+        await switch(plane)
+        await stop_answering(plane, blue, "blue")
+        with structlog.testing.capture_logs() as logs:
+            second, last = await hold(plane, 1, 0)
+            first = await plane.event("hold_ended")
+            await hold(plane, second, last)
+            await plane.event("hold_ended", lambda event: event.id > first.id)
+        assert first.data["times"] == 1
+        assert plane.service()["bake"]["has_held"] is True
+        said = [line["event"] for line in logs if line["event"].startswith("hold")]
+        assert said == ["hold", "hold_ended"] * 2
 
 
 async def test_failing_checks_on_the_old_side_hold(tmp_path: Path) -> None:

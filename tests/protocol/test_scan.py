@@ -98,6 +98,7 @@ PAIRED = [
     *(b"Content-Length: " + b"9" * 18, b"Content-Length: " + b"9" * 19, b"Content-Length: 05"),
     *(b"Transfer-Encoding: chunked", b"transfer-encoding:chunked", b"Transfer-Encoding: gzip"),
     *(b"Connection: close", b"connection: Keep-Alive", b"Connection: a", b"Connection: upgrade"),
+    *(b"Connection: keep-alive", b"Connection: Close", b"Transfer-Encoding: Chunked"),
     *(b"Connection: host", b"Connection: content-length", b"Connection:", b"Keep-Alive: timeout=5"),
     *(b"Upgrade: x", b"TE: trailers", b"Expect: 100-continue", b"Trailer: a", b"A: b", b"a:"),
     *(b"X-Forwarded-For: a", b"x-forwarded-for: b", b"X-Forwarded-Proto: c", b"X-Real-IP: d"),
@@ -176,6 +177,23 @@ def test_many_special_fields_are_left_to_the_reference(quick: Any) -> None:
     data = b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n"
     assert not quick.is_plain_request(data)
     check_request(data)
+
+
+@pytest.mark.parametrize("fields", range(58, 72))
+def test_long_heads_read_alike(fields: int) -> None:
+    """Around the number of plain lines that a pattern takes in at once, whatever stands where."""
+    lines = b"A: b\r\n" * fields
+    around = [
+        *(b"", b"Content-Length: 5\r\n", b"Keep-Alive: a\r\nConnection: keep-alive\r\n"),
+        *(b"X-Real-IP: c\r\n", b"Date: d\r\nConnection: close\r\n", b"Host: e\r\n"),
+    ]
+    for before in around:
+        for behind in around:
+            section = before + lines + behind + b"\r\n"
+            for limits in (REQUEST_LIMITS, HeadLimits(max_fields=64)):
+                check_request(b"GET / HTTP/1.1\r\n" + section, limits)
+                check_request(b"GET / HTTP/1.1\r\nHost: x\r\n" + section, limits)
+                check_response(b"HTTP/1.1 200 OK\r\n" + section, limits)
 
 
 @pytest.mark.parametrize("seed", range(4))
