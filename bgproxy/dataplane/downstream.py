@@ -34,7 +34,7 @@ from bgproxy.protocol.forwarding import (
     kept_request_id,
     without,
 )
-from bgproxy.protocol.head import UNTIL_CLOSE, read_request_head
+from bgproxy.protocol.head import UNTIL_CLOSE, read_request_head, request_head
 from bgproxy.protocol.last_hop import is_last_hop
 from bgproxy.protocol.request import asks_for_head
 from bgproxy.protocol.values import RequestHead, ResponseHead
@@ -263,23 +263,21 @@ class Downstream(Exchange):
     def send(self, upstream: Upstream) -> None:
         """Put the request on a backend connection; body bytes that are here go along."""
         worker = self.worker
-        timeouts = self.route.timeouts
         head = self.head
         self.phase = EXCHANGE
         self.upstream = upstream
-        number = self.number
         milliseconds = (self.started + worker.epoch_offset) * 1000
         if head.extras is None and head.host:
             if head.host != self._forwarded_host:
                 self._remember_forwarding(head)
-            tail = b"%x\r\nX-Request-Start: t=%d\r\n\r\n" % (number, milliseconds)
-            upstream.begin(self, b"".join((head.lines, self._forwarded, tail)))
+            lines = request_head(head.lines, self._forwarded, self.number, milliseconds)
+            upstream.begin(self, lines)
         else:
             upstream.begin(self, self._with_lines_added(head, milliseconds))
         if self.body_left:
             self.may_be_repeated = False
             self.body_mark = 0
-            self.deadline = worker.now + timeouts.request_body
+            self.deadline = worker.now + self.route.timeouts.request_body
             pending, self.pending = self.pending, b""
             if pending:
                 self._relay_body(pending)

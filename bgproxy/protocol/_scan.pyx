@@ -1,6 +1,8 @@
 # cython: language_level=3, boundscheck=True, wraparound=False
 """The compiled scanner: answers for plain heads and hands every other to the reference readers.
 
+Beside it stands `request_head`, which writes what goes on of a plain head.
+
 A head is plain if it is complete, within its limits, and made of lines that need no more than to
 be kept or dropped. Nothing is refused here: what is not plain, or in any doubt, is read again by
 the reference, so that the rules stand in one place. `tests/protocol/test_scan.py` holds the two
@@ -24,7 +26,7 @@ cdef enum:
     UNTIL_CLOSE = -2
     MOST_CUTS = 8
     MOST_NOTES = 8
-    BLOCK_BYTES = 128
+    BLOCK_BYTES = 240
 
 # What becomes of a field line.
 cdef enum:
@@ -50,6 +52,9 @@ cdef bytes GET = b"GET"
 cdef bytes CODING_LINE = b"Transfer-Encoding: chunked\r\n"
 cdef bytes LINE_END = b" HTTP/1.1\r\n"
 cdef bytes LINE_START = b"HTTP/1.1 "
+cdef bytes NUMBER_END = b"\r\nX-Request-Start: t="
+cdef bytes HEAD_END = b"\r\n\r\n"
+cdef bytes DIGITS = b"0123456789abcdef"
 
 
 cdef struct Line:
@@ -530,3 +535,49 @@ def is_plain_request(bytes data not None, limits=REQUEST_LIMITS):
 def is_plain_response(bytes data not None, bytes method, limits=RESPONSE_LIMITS):
     """Whether the scanner answers for an answer's head; for tests and measurements."""
     return scan_response(data, method, <tuple> limits) is not None
+
+
+cdef enum:
+    MOST_DIGITS = 20  # of 2**64 - 1 in decimal
+
+
+cdef Py_ssize_t write_digits(unsigned long long value, unsigned int base, char *end) noexcept:
+    """Write a number so that it ends there, and say how many digits that took."""
+    cdef Py_ssize_t count = 0
+    while True:
+        count += 1
+        end[-count] = PyBytes_AS_STRING(DIGITS)[value % base]
+        value //= base
+        if not value:
+            return count
+
+
+cdef char *put(char *place, const char *text, Py_ssize_t size) noexcept:
+    """Copy a text, and say where the next one goes."""
+    memcpy(place, text, size)
+    return place + size
+
+
+def request_head(
+    bytes lines not None, bytes fields not None, unsigned long long number, double milliseconds
+):
+    """As `render.request_head`."""
+    cdef char[MOST_DIGITS] number_digits
+    cdef char[MOST_DIGITS] time_digits
+    cdef char *number_end = number_digits + MOST_DIGITS
+    cdef char *time_end = time_digits + MOST_DIGITS
+    cdef Py_ssize_t number_size = write_digits(number, 16, number_end)
+    cdef Py_ssize_t time_size = write_digits(<unsigned long long> milliseconds, 10, time_end)
+    cdef Py_ssize_t own_size = PyBytes_GET_SIZE(NUMBER_END) + PyBytes_GET_SIZE(HEAD_END)
+    cdef bytes head = PyBytes_FromStringAndSize(
+        NULL,
+        PyBytes_GET_SIZE(lines) + PyBytes_GET_SIZE(fields) + number_size + time_size + own_size,
+    )
+    cdef char *place = PyBytes_AS_STRING(head)
+    place = put(place, PyBytes_AS_STRING(lines), PyBytes_GET_SIZE(lines))
+    place = put(place, PyBytes_AS_STRING(fields), PyBytes_GET_SIZE(fields))
+    place = put(place, number_end - number_size, number_size)
+    place = put(place, PyBytes_AS_STRING(NUMBER_END), PyBytes_GET_SIZE(NUMBER_END))
+    place = put(place, time_end - time_size, time_size)
+    put(place, PyBytes_AS_STRING(HEAD_END), PyBytes_GET_SIZE(HEAD_END))
+    return head
