@@ -14,7 +14,12 @@ cdef class Downstream(Exchange):
     cdef public bint is_kept_alive, takes_answer_as_is
 
     @cython.locals(
-        worker=Shared, head=RequestHead, route=Route, length="long long", end=cython.Py_ssize_t
+        worker=Shared,
+        head=RequestHead,
+        method=bytes,
+        route=Route,
+        length="long long",
+        end=cython.Py_ssize_t,
     )
     cpdef _read(self, bytes data)
 

@@ -216,9 +216,11 @@ class Downstream(Exchange):
         worker.requests += 1
         self.number = worker.requests
         self.head = head
-        self.method = head.method
+        self.method = method = head.method
         self.status = 0
         self.body_left = length = head.length
+        # Most are a GET, which is told faster than by a look into the set.
+        self.may_be_repeated = not length and (method == b"GET" or method in IDEMPOTENT)
         end = head.end
         if len(data) == end:
             self.pending = b""
@@ -275,7 +277,6 @@ class Downstream(Exchange):
         else:
             upstream.begin(self, self._with_lines_added(head, milliseconds))
         if self.body_left:
-            self.may_be_repeated = False
             self.body_mark = 0
             self.deadline = worker.now + self.route.timeouts.request_body
             pending, self.pending = self.pending, b""
@@ -288,7 +289,6 @@ class Downstream(Exchange):
                 upstream.expect_early_answer()
             self.go_on_reading(STOP_PENDING)
         else:
-            self.may_be_repeated = self.method in IDEMPOTENT
             patience = HALF_CLOSED_SECONDS if self.is_client_done else self.route.response_timeout
             self.deadline = worker.now + patience
 

@@ -4,7 +4,7 @@ from bgproxy.dataplane.connection cimport ClientConnection
 from bgproxy.dataplane.routes cimport BackendState, EnvironmentState, Route
 from bgproxy.dataplane.shared cimport Shared
 from bgproxy.dataplane.upstream cimport Upstream
-from bgproxy.protocol.values cimport RequestHead
+from bgproxy.protocol.values cimport RequestHead, ResponseHead
 
 
 cdef class Exchange(ClientConnection):
@@ -22,6 +22,8 @@ cdef class Exchange(ClientConnection):
     cdef public tuple tried
 
     cpdef send(self, Upstream upstream)
+    cpdef begin_answer(self, ResponseHead head, data, Py_ssize_t end)
+    cpdef answer_over(self)
 
     @cython.locals(
         word="unsigned long long",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bgproxy.dataplane.upstream import Upstream
     from bgproxy.dataplane.worker import Worker
     from bgproxy.protocol.chunked import ChunkedReader
-    from bgproxy.protocol.values import RequestHead
+    from bgproxy.protocol.values import RequestHead, ResponseHead
 
 HALF_CLOSED_SECONDS = 1.0
 """How long a client that sends no more is believed to wait for its answer."""
@@ -86,6 +86,14 @@ class Exchange(ClientConnection):
 
     def send(self, upstream: Upstream) -> None:
         """Put the request on a backend connection."""
+        raise NotImplementedError
+
+    def begin_answer(self, head: ResponseHead, data: bytes | memoryview, end: int) -> None:
+        """Send the final head, and the body bytes behind `end` that came with it."""
+        raise NotImplementedError
+
+    def answer_over(self) -> None:
+        """The answer's last byte is written."""
         raise NotImplementedError
 
     # -- what others ask --------------------------------------------------------------------------
@@ -191,7 +199,7 @@ class Exchange(ClientConnection):
         idle = self.backend.idle
         while idle:
             upstream = idle.pop()
-            if upstream.is_usable(may_fail=self.method in IDEMPOTENT and not self.body_left):
+            if upstream.is_usable(self.may_be_repeated):
                 self.send(upstream)
                 return True
         return False
