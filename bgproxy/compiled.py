@@ -17,6 +17,8 @@ from types import ModuleType
 MODULES = (
     "bgproxy.protocol.values",
     "bgproxy.dataplane.shared",
+    "bgproxy.dataplane.cells",
+    "bgproxy.dataplane.durations",
     "bgproxy.dataplane.routes",
     "bgproxy.dataplane.connection",
     "bgproxy.dataplane.exchange",

@@ -195,9 +195,8 @@ class Downstream(Exchange):
     def _read(self, data: bytes) -> None:
         """Read a head; `data` starts where it does."""
         worker = self.worker
-        routes = self.routes
         try:
-            head = read_request_head(data, routes.limits)
+            head = read_request_head(data, worker.head_limits)
         except BadRequest as error:
             self.method = b""
             is_head = asks_for_head(data)
@@ -230,8 +229,7 @@ class Downstream(Exchange):
         if head.extras is not None and is_last_hop(head):
             failing.answer_as_last(self, data[:end])
             return
-        router = routes.router
-        route = router.only or router.find(head.host, head.target)
+        route = self.routes.find(head)
         if route is None:
             failing.refuse(self, 404, "unknown_service", "no service has this host and path")
             return

@@ -1,7 +1,7 @@
 cimport cython
 
 from bgproxy.dataplane.connection cimport ClientConnection
-from bgproxy.dataplane.routes cimport BackendState, EnvironmentState, Route
+from bgproxy.dataplane.routes cimport BackendState, EnvironmentState, Route, Routing
 from bgproxy.dataplane.shared cimport Shared
 from bgproxy.dataplane.upstream cimport Upstream
 from bgproxy.protocol.values cimport RequestHead, ResponseHead
@@ -13,7 +13,8 @@ cdef class Exchange(ClientConnection):
     cdef public EnvironmentState environment
     cdef public BackendState backend
     cdef public unsigned long long generation, number
-    cdef public object routes, body, tunnel, span, trouble
+    cdef public Routing routes
+    cdef public object body, tunnel, span, trouble
     cdef public bytes method
     cdef public int status
     cdef public double started
@@ -26,6 +27,7 @@ cdef class Exchange(ClientConnection):
     cpdef answer_over(self)
 
     @cython.locals(
+        worker=Shared,
         word="unsigned long long",
         route=Route,
         environment=EnvironmentState,
@@ -41,6 +43,5 @@ cdef class Exchange(ClientConnection):
         environment=EnvironmentState,
         backend=BackendState,
         worker=Shared,
-        seconds=cython.double,
     )
     cpdef record(self, int code, reason)
