@@ -18,6 +18,8 @@ MODULES = (
     "bgproxy.protocol.values",
     "bgproxy.protocol.chunked",
     "bgproxy.dataplane.shared",
+    "bgproxy.dataplane.cells",
+    "bgproxy.dataplane.durations",
     "bgproxy.dataplane.routes",
     "bgproxy.dataplane.connection",
     "bgproxy.dataplane.exchange",

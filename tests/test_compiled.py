@@ -17,7 +17,10 @@ from bgproxy.protocol.head import SCANNER
 
 ROOT = Path(__file__).parent.parent
 _CLASS = re.compile(r"^cdef class (\w+)", re.MULTILINE)
-_FIELD = re.compile(r"^    cdef public (?:unsigned long long|long long|\S+) (.+)$", re.MULTILINE)
+_FIELD = re.compile(
+    r"^    cdef (?:public )?(?:unsigned long long(?:\[::1\])?|long long|\S+) ([^()\n]+)$",
+    re.MULTILINE,
+)
 
 
 def _declared(name: str) -> dict[str, set[str]]:

@@ -14,11 +14,16 @@ cdef class Downstream(Exchange):
     cdef public bint is_kept_alive, takes_answer_as_is
 
     @cython.locals(
-        worker=Shared, head=RequestHead, route=Route, length="long long", end=cython.Py_ssize_t
+        worker=Shared,
+        head=RequestHead,
+        method=bytes,
+        route=Route,
+        length="long long",
+        end=cython.Py_ssize_t,
     )
     cpdef _read(self, bytes data)
 
-    @cython.locals(worker=Shared, head=RequestHead, tail=bytes, milliseconds=cython.double)
+    @cython.locals(worker=Shared, head=RequestHead, milliseconds=cython.double)
     cpdef send(self, Upstream upstream)
 
     cpdef begin_answer(self, ResponseHead head, data, Py_ssize_t end)

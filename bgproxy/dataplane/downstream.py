@@ -34,7 +34,7 @@ from bgproxy.protocol.forwarding import (
     kept_request_id,
     without,
 )
-from bgproxy.protocol.head import UNTIL_CLOSE, read_request_head
+from bgproxy.protocol.head import UNTIL_CLOSE, read_request_head, request_head
 from bgproxy.protocol.last_hop import is_last_hop
 from bgproxy.protocol.request import asks_for_head
 from bgproxy.protocol.values import RequestHead, ResponseHead
@@ -198,9 +198,8 @@ class Downstream(Exchange):
     def _read(self, data: bytes) -> None:
         """Read a head; `data` starts where it does."""
         worker = self.worker
-        routes = self.routes
         try:
-            head = read_request_head(data, routes.limits)
+            head = read_request_head(data, worker.head_limits)
         except BadRequest as error:
             self.method = b""
             is_head = asks_for_head(data)
@@ -219,9 +218,11 @@ class Downstream(Exchange):
         worker.requests += 1
         self.number = worker.requests
         self.head = head
-        self.method = head.method
+        self.method = method = head.method
         self.status = 0
         self.body_left = length = head.length
+        # Most are a GET, which is told faster than by a look into the set.
+        self.may_be_repeated = not length and (method == b"GET" or method in IDEMPOTENT)
         end = head.end
         if len(data) == end:
             self.pending = b""
@@ -231,8 +232,7 @@ class Downstream(Exchange):
         if head.extras is not None and is_last_hop(head):
             failing.answer_as_last(self, data[:end])
             return
-        router = routes.router
-        route = router.only or router.find(head.host, head.target)
+        route = self.routes.find(head)
         if route is None:
             failing.refuse(self, 404, "unknown_service", "no service has this host and path")
             return
@@ -266,23 +266,20 @@ class Downstream(Exchange):
     def send(self, upstream: Upstream) -> None:
         """Put the request on a backend connection; body bytes that are here go along."""
         worker = self.worker
-        timeouts = self.route.timeouts
         head = self.head
         self.phase = EXCHANGE
         self.upstream = upstream
-        number = self.number
         milliseconds = (self.started + worker.epoch_offset) * 1000
         if head.extras is None and head.host:
             if head.host != self._forwarded_host:
                 self._remember_forwarding(head)
-            tail = b"%x\r\nX-Request-Start: t=%d\r\n\r\n" % (number, milliseconds)
-            upstream.begin(self, b"".join((head.lines, self._forwarded, tail)))
+            lines = request_head(head.lines, self._forwarded, self.number, milliseconds)
+            upstream.begin(self, lines)
         else:
             upstream.begin(self, self._with_lines_added(head, milliseconds))
         if self.body_left:
-            self.may_be_repeated = False
             self.body_mark = 0
-            self.deadline = worker.now + timeouts.request_body
+            self.deadline = worker.now + self.route.timeouts.request_body
             pending, self.pending = self.pending, b""
             if pending:
                 self._relay_body(pending)
@@ -293,7 +290,6 @@ class Downstream(Exchange):
                 upstream.expect_early_answer()
             self.go_on_reading(STOP_PENDING)
         else:
-            self.may_be_repeated = self.method in IDEMPOTENT
             patience = HALF_CLOSED_SECONDS if self.is_client_done else self.route.response_timeout
             self.deadline = worker.now + patience
 

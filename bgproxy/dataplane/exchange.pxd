@@ -1,10 +1,10 @@
 cimport cython
 
 from bgproxy.dataplane.connection cimport ClientConnection
-from bgproxy.dataplane.routes cimport BackendState, EnvironmentState, Route
+from bgproxy.dataplane.routes cimport BackendState, EnvironmentState, Route, Routing
 from bgproxy.dataplane.shared cimport Shared
 from bgproxy.dataplane.upstream cimport Upstream
-from bgproxy.protocol.values cimport RequestHead
+from bgproxy.protocol.values cimport RequestHead, ResponseHead
 
 
 cdef class Exchange(ClientConnection):
@@ -13,7 +13,8 @@ cdef class Exchange(ClientConnection):
     cdef public EnvironmentState environment
     cdef public BackendState backend
     cdef public unsigned long long generation, number
-    cdef public object routes, body, tunnel, span, trouble
+    cdef public Routing routes
+    cdef public object body, tunnel, span, trouble
     cdef public bytes method
     cdef public int status
     cdef public double started
@@ -22,8 +23,11 @@ cdef class Exchange(ClientConnection):
     cdef public tuple tried
 
     cpdef send(self, Upstream upstream)
+    cpdef begin_answer(self, ResponseHead head, data, Py_ssize_t end)
+    cpdef answer_over(self)
 
     @cython.locals(
+        worker=Shared,
         word="unsigned long long",
         route=Route,
         environment=EnvironmentState,
@@ -39,6 +43,5 @@ cdef class Exchange(ClientConnection):
         environment=EnvironmentState,
         backend=BackendState,
         worker=Shared,
-        seconds=cython.double,
     )
     cpdef record(self, int code, reason)

@@ -6,7 +6,6 @@ what is counted of it, and every claim that begins here ends in `record`.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -16,22 +15,20 @@ from bgproxy.dataplane.connection import CONNECTING, EXCHANGE, TUNNEL, ClientCon
 from bgproxy.domain.outcome import Reason, is_failure
 from bgproxy.protocol.forwarding import first_untrusted, kept_request_id, list_members
 from bgproxy.state import ledger
-from bgproxy.state.ledger import DURATION_BOUNDS
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.routes import (
         BackendState,
         EnvironmentState,
         Route,
-        Routes,
-        RoutesApart,
+        Routing,
     )
     from bgproxy.dataplane.span_attributes import Span
     from bgproxy.dataplane.tunnel import Tunnel
     from bgproxy.dataplane.upstream import Upstream
     from bgproxy.dataplane.worker import Worker
     from bgproxy.protocol.chunked import ChunkedReader
-    from bgproxy.protocol.values import RequestHead
+    from bgproxy.protocol.values import RequestHead, ResponseHead
 
 HALF_CLOSED_SECONDS = 1.0
 """How long a client that sends no more is believed to wait for its answer."""
@@ -71,7 +68,7 @@ class Exchange(ClientConnection):
 
     def __init__(self, worker: Worker, scheme: bytes, client: str) -> None:
         super().__init__(worker, scheme, client)
-        self.routes: Routes | RoutesApart = worker.routes
+        self.routes: Routing = worker.routes
         self.method = b""
         self.status = 0
         self.number = 0
@@ -86,6 +83,14 @@ class Exchange(ClientConnection):
 
     def send(self, upstream: Upstream) -> None:
         """Put the request on a backend connection."""
+        raise NotImplementedError
+
+    def begin_answer(self, head: ResponseHead, data: bytes | memoryview, end: int) -> None:
+        """Send the final head, and the body bytes behind `end` that came with it."""
+        raise NotImplementedError
+
+    def answer_over(self) -> None:
+        """The answer's last byte is written."""
         raise NotImplementedError
 
     # -- what others ask --------------------------------------------------------------------------
@@ -145,15 +150,15 @@ class Exchange(ClientConnection):
 
         Why that makes a drain certain stands in `bgproxy.state.ledger`, "Claims and drain".
         """
-        cells = self.worker.cells
+        worker = self.worker
         route = self.route
-        word = cells[route.word]
+        word = worker.cell(route.word)
         self.environment = environment = route.environments[(word & 0xFF) - 1]
-        backend = environment.choose(cells, route.max_in_flight)
+        backend = environment.choose(worker, route.max_in_flight)
         if backend is None:
             waiting.queue(self)
             return
-        cells[backend.gauge] += 1
+        worker.add(backend.gauge, 1)
         self.backend = backend
         self.generation = word >> 8
         if not self.send_on_idle():
@@ -174,15 +179,15 @@ class Exchange(ClientConnection):
         never looks drained in between.
         """
         self.tried += (self.backend,)
-        cells = self.worker.cells
+        worker = self.worker
         if len(self.tried) >= _MOST_BACKENDS:
             return False
         limit = self.route.max_in_flight
-        backend = self.environment.choose(cells, limit, self.tried)
+        backend = self.environment.choose(worker, limit, self.tried)
         if backend is None:
             return False
-        cells[backend.gauge] += 1
-        cells[self.backend.gauge] -= 1
+        worker.cells[backend.gauge] += 1
+        worker.cells[self.backend.gauge] -= 1
         self.backend = backend
         return True
 
@@ -191,7 +196,7 @@ class Exchange(ClientConnection):
         idle = self.backend.idle
         while idle:
             upstream = idle.pop()
-            if upstream.is_usable(may_fail=self.method in IDEMPOTENT and not self.body_left):
+            if upstream.is_usable(self.may_be_repeated):
                 self.send(upstream)
                 return True
         return False
@@ -202,24 +207,21 @@ class Exchange(ClientConnection):
         In this order: whoever sees the gauge at zero sees all that was counted.
         """
         worker = self.worker
-        cells = worker.cells
         environment = self.environment
         route = self.route
-        cells[environment.codes + code] += 1
+        worker.add(environment.codes + code, 1)
         backend = self.backend
-        seconds = monotonic() - self.started
-        environment.durations[bisect_left(DURATION_BOUNDS, seconds)] += 1
-        environment.duration_sum += seconds
+        environment.durations.add(monotonic() - self.started)
         if (
             reason is not None
-            or cells[route.word] >> 8 != self.generation
+            or worker.cell(route.word) >> 8 != self.generation
             or route.exclude_paths
             or backend.failures_in_a_row
         ):
             self.record_apart(code, reason)
         if environment.noted_at != worker.now:
             self.record_visit()
-        cells[backend.gauge] -= 1
+        worker.add(backend.gauge, -1)
         if worker.log is not None:
             worker.log.exchange(self, code, reason)
         if route.queue:

@@ -75,13 +75,13 @@ def _claim(client: Downstream, head: RequestHead) -> None:
     The claim's generation is the last in which that environment can have been active, so that a
     drain closes what is left of it as it does with other requests there.
     """
-    cells = client.worker.cells
+    worker = client.worker
     route = client.route
-    word = cells[route.word]
+    word = worker.cells[route.word]
     client.environment = environment = route.previews[2 - (word & 0xFF)]
     client.generation = (word >> 8) - 1
     client.takes_answer_as_is = False
-    backend = environment.choose(cells, route.limits.max_in_flight)
+    backend = environment.choose(worker, route.limits.max_in_flight)
     if backend is None:
         if environment.candidates:
             detail = "all backends of the idle environment are full"
@@ -90,7 +90,7 @@ def _claim(client: Downstream, head: RequestHead) -> None:
             detail = "the idle environment has no healthy backend"
             failing.refuse_waiting(client, Reason.NO_BACKEND, detail, "preview_unavailable")
         return
-    cells[backend.gauge] += 1
+    worker.cells[backend.gauge] += 1
     client.backend = backend
     head.lines += _TOLD
     if not client.send_on_idle():

@@ -1,5 +1,9 @@
 cimport cython
 
+from bgproxy.dataplane.durations cimport Durations
+from bgproxy.dataplane.shared cimport Shared
+from bgproxy.protocol.values cimport RequestHead
+
 
 cdef class BackendState:
     cdef public Py_ssize_t slot, gauge
@@ -14,11 +18,12 @@ cdef class EnvironmentState:
     cdef public Py_ssize_t _base, _clients, codes, reasons
     cdef public object color, _replaced
     cdef public bytes answer_fields
-    cdef public list backends, candidates, durations
-    cdef public double duration_sum, retry_tokens, noted_at
+    cdef public list backends, candidates
+    cdef public Durations durations
+    cdef public double retry_tokens, noted_at
 
     @cython.locals(first=BackendState, candidates=list)
-    cpdef choose(self, object cells, unsigned long long most, tuple tried=*)
+    cpdef choose(self, Shared shared, unsigned long long most, tuple tried=*)
 
 
 cdef class PreviewState(EnvironmentState):
@@ -33,3 +38,24 @@ cdef class Route:
     cdef public double held_until, idle_timeout, response_timeout
     cdef public unsigned long long max_in_flight
     cdef public bytes hsts
+
+
+cdef class Routing:
+    cpdef Route find(self, RequestHead head)
+
+
+cdef class Routes(Routing):
+    cdef public object limits, table, trusted
+    cdef object _router, _worker
+    cdef dict _apart, _backends, _services
+    cdef Route _only
+
+    @cython.locals(only=Route)
+    cpdef Route find(self, RequestHead head)
+
+
+cdef class RoutesApart(Routing):
+    cdef Routes _routes
+    cdef object _address
+
+    cpdef Route find(self, RequestHead head)

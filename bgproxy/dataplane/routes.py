@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from bgproxy.dataplane.durations import Durations
 from bgproxy.dataplane.preview_keys import PreviewKeys
 from bgproxy.domain.balance import ejection_pause, may_eject, two_choices
 from bgproxy.domain.maintenance import Gate
@@ -27,7 +28,9 @@ from bgproxy.state.table import BackendRoute, RoutingTable, ServiceRoute
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.exchange import Exchange
+    from bgproxy.dataplane.shared import Shared
     from bgproxy.dataplane.upstream import Upstream
+    from bgproxy.protocol.values import RequestHead
 
 _EJECT_AFTER = 5
 """Failures in a row of one backend, while its peers serve, that take it out for a while."""
@@ -87,8 +90,7 @@ class EnvironmentState:
     """One color of a service: who can be chosen, and where its outcomes are counted.
 
     `codes` and `reasons` are cells of this worker's slab, to be indexed by status and reason.
-    Durations are counted here and copied to the slab by `flush`, as they are not worth two
-    shared additions per request; a killed worker loses those of its last tick.
+    Durations are copied there by `flush`.
     """
 
     is_judged = True
@@ -103,7 +105,6 @@ class EnvironmentState:
         "candidates",
         "codes",
         "color",
-        "duration_sum",
         "durations",
         "noted_at",
         "reasons",
@@ -119,8 +120,7 @@ class EnvironmentState:
         self._replaced: frozenset[bytes] = frozenset()
         self.backends: list[BackendState] = []
         self.candidates: list[BackendState] = []
-        self.durations = [0] * (len(ledger.DURATION_BOUNDS) + 1)
-        self.duration_sum = 0.0
+        self.durations = Durations()
         self.retry_tokens = 10.0
         self.noted_at = 0.0
         """The tick whose visit is counted already."""
@@ -154,14 +154,14 @@ class EnvironmentState:
         self.candidates = [b for b in ready if b.ejected_until <= now] or ready
 
     def choose(
-        self, cells: memoryview, most: int, tried: tuple[BackendState, ...] = ()
+        self, shared: Shared, most: int, tried: tuple[BackendState, ...] = ()
     ) -> BackendState | None:
         """The backend for a request, or None when all carry `most` requests or were tried."""
         candidates = self.candidates
         if len(candidates) == 1 and not tried:
             first = candidates[0]
-            return first if cells[first.gauge] < most else None
-        return self._choose_of_many(cells, most, tried)
+            return first if shared.cell(first.gauge) < most else None
+        return self._choose_of_many(shared.cells, most, tried)
 
     def _choose_of_many(
         self, cells: memoryview, most: int, tried: tuple[BackendState, ...]
@@ -196,17 +196,15 @@ class EnvironmentState:
 
     def flush(self, cells: memoryview, retry_share: float) -> None:
         """Copy the durations to the slab and earn retries for the exchanges counted."""
-        durations = self.durations
-        exchanges = sum(durations)
+        counts, seconds = self.durations.take()
+        exchanges = sum(counts)
         if not exchanges:
             return
         base = self._base + ledger.DURATIONS
-        for bucket, count in enumerate(durations):
+        for bucket, count in enumerate(counts):
             if count:
                 cells[base + bucket] += count
-                durations[bucket] = 0
-        cells[self._base + ledger.DURATION_SUM] += int(self.duration_sum * 1e6)
-        self.duration_sum = 0.0
+        cells[self._base + ledger.DURATION_SUM] += int(seconds * 1e6)
         self.retry_tokens = min(100.0, self.retry_tokens + exchanges * retry_share)
 
     def note_failure(self, backend: BackendState, now: float) -> None:
@@ -351,16 +349,31 @@ class Route:
         return self.environments + self.previews
 
 
-class Routes:
+class Routing:
+    """What a connection asks for the service that its requests go to."""
+
+    __slots__ = ()
+    is_apart = False
+
+    def find(self, head: RequestHead) -> Route | None:
+        """The service for a request, or None where there is none."""
+        raise NotImplementedError
+
+
+class Routes(Routing):
     """All that a worker routes by; `apply` merges a new table in."""
 
-    is_apart = False
+    __slots__ = (
+        *("_apart", "_backends", "_only", "_router", "_services", "_worker"),
+        *("limits", "table", "trusted"),
+    )
 
     def __init__(self, worker: int) -> None:
         self._worker = worker
         self._services: dict[int, Route] = {}
         self._backends: dict[int, BackendState] = {}
-        self.router: Router[Route] = Router(())
+        self._router: Router[Route] = Router(())
+        self._only: Route | None = None
         self._apart: dict[str, Router[Route]] = {}
         self.limits = HeadLimits()
         self.table = RoutingTable(0, ())
@@ -391,7 +404,8 @@ class Routes:
             gone.held.clear()
             gone.queue.clear()
         self._services = services
-        self.router = Router([(*_rule_of(s), services[s.slot]) for s in table.services])
+        self._router = Router([(*_rule_of(s), services[s.slot]) for s in table.services])
+        self._only = self._router.only
         self._apart = {
             address: Router([(("*",), ("/",), services[service.slot])])
             for service in table.services
@@ -403,6 +417,11 @@ class Routes:
         self.trusted = tuple(ip_network(network) for network in table.trusted_proxies)
         self.table = table
         return orphans
+
+    def find(self, head: RequestHead) -> Route | None:
+        """By host and path, where there is more than one service."""
+        only = self._only
+        return self._router.find(head.host, head.target) if only is None else only
 
     def router_at(self, address: str) -> Router[Route]:
         """Where requests go that come to a listener of a preview; nowhere if it is nobody's now."""
@@ -443,24 +462,19 @@ class Routes:
                         backend.idle.pop(0).close()
 
 
-class RoutesApart:
+class RoutesApart(Routing):
     """What `Routes` is to the connections of a preview's listener: all leads to one service."""
 
+    __slots__ = ("_address", "_routes")
     is_apart = True
 
     def __init__(self, routes: Routes, address: str) -> None:
         self._routes = routes
         self._address = address
 
-    @property
-    def limits(self) -> HeadLimits:
-        """As for everybody."""
-        return self._routes.limits
-
-    @property
-    def router(self) -> Router[Route]:
-        """Leads to the preview's service, whatever the host and the path."""
-        return self._routes.router_at(self._address)
+    def find(self, head: RequestHead) -> Route | None:
+        """The preview's service, whatever the host and the path."""
+        return self._routes.router_at(self._address).find(head.host, head.target)
 
 
 def _rule_of(service: ServiceRoute) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -6,6 +6,8 @@ import time
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from bgproxy.protocol.values import REQUEST_LIMITS
+
 if TYPE_CHECKING:
     from bgproxy.dataplane.observers import Observer
 
@@ -27,6 +29,7 @@ class Shared:
     __slots__ = (
         "cells",
         "epoch_offset",
+        "head_limits",
         "head_timeout",
         "idle_timeout",
         "is_stopping",
@@ -43,11 +46,20 @@ class Shared:
         self.log: Observer | None = None
         self.now = monotonic()
         self.epoch_offset = time.time() - self.now
+        self.head_limits = REQUEST_LIMITS
         self.head_timeout = 10.0
         self.idle_timeout = 75.0
         self.is_stopping = False
         self.requests = 0
         self.request_prefix = prefix
+
+    def cell(self, index: int) -> int:
+        """What a cell of the ledger holds: for every request, where `cells` is for the others."""
+        raise NotImplementedError
+
+    def add(self, index: int, count: int) -> None:
+        """Add to a cell of this worker's slab, for every request likewise."""
+        raise NotImplementedError
 
     def renew_scratch(self) -> None:
         """Leave the buffer to those who hold a view of it."""

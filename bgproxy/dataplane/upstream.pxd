@@ -18,6 +18,8 @@ cdef class Upstream:
     cdef public double idle_since
     cdef public bint is_reusable, is_reused, _stopped, _has_ended
 
+    cpdef bint is_usable(self, bint may_fail)
+
     @cython.locals(backend=BackendState)
     cpdef rest(self)
     cpdef begin(self, Exchange exchange, bytes request)

@@ -195,7 +195,7 @@ class Upstream:
         """How much of the present answer's body was passed on, the framing of chunks apart."""
         return self._length - self._left
 
-    def is_usable(self, *, may_fail: bool) -> bool:
+    def is_usable(self, may_fail: bool) -> bool:
         """Whether a resting connection can carry a request.
 
         One that could not be sent again if the backend has closed meanwhile, as it must not run
@@ -226,7 +226,8 @@ class Upstream:
     def rest(self) -> None:
         """The exchange is over: back to the pool, or away if that cannot be trusted."""
         self.exchange = None
-        self._let_spare_go()
+        if self._spare >= 0:
+            self._let_spare_go()
         backend = self.backend
         if self.is_reusable and backend.is_known:
             self.phase = RESTING

@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Any, cast
 import uvloop
 
 from bgproxy.dataplane import failing, waiting
+from bgproxy.dataplane.cells import SharedCells
 from bgproxy.dataplane.connection import EXCHANGE, IDLE, TUNNEL
 from bgproxy.dataplane.downstream import Downstream
 from bgproxy.dataplane.entrance import Entrance
 from bgproxy.dataplane.memory import RequestMemory
 from bgproxy.dataplane.observers import Observers
 from bgproxy.dataplane.routes import BackendState, Routes
-from bgproxy.dataplane.shared import Shared
 from bgproxy.dataplane.sockets import Closable, sockets_of
 from bgproxy.state import channel, ledger, posting
 from bgproxy.state.entrance import EntranceRoute
@@ -52,7 +52,7 @@ _RATE_TICKS = 100
 """Ticks between two looks at the rate of uploads: 5 s."""
 
 
-class Worker(Shared):
+class Worker(SharedCells):
     """Everything that the connections of one worker share."""
 
     def __init__(self, arguments: WorkerArguments, loop: asyncio.AbstractEventLoop) -> None:
@@ -285,6 +285,7 @@ class Worker(Shared):
     async def _use(self, table: RoutingTable) -> None:
         is_first = self.routes.table.number == 0
         orphans = self.routes.apply(table)
+        self.head_limits = self.routes.limits
         self.log = self.observers.use(table)
         timeouts = [service.timeouts for service in table.services]
         self.head_timeout = max((t.request_head for t in timeouts), default=10.0)

@@ -1,4 +1,4 @@
-"""The one door to heads: the values, and the two readers, compiled where that could be built.
+"""The one door to heads: the values, and what reads and writes them, compiled where that was built.
 
 The scanner answers for plain heads, or a pattern does in its place where nothing is compiled. Both
 hand every other head to the reference, so which of them is at work shows in the time it takes and
@@ -29,6 +29,7 @@ __all__ = [
     "ResponseHead",
     "read_request_head",
     "read_response_head",
+    "request_head",
 ]
 
 if compiled.IS_USED:
@@ -37,10 +38,12 @@ if compiled.IS_USED:
     SCANNER = "compiled"
     read_request_head = _scan.read_request_head
     read_response_head = _scan.read_response_head
+    request_head = _scan.request_head
 else:
     # Not before it is known to be needed: its patterns take 15 ms to compile.
-    from bgproxy.protocol import plain
+    from bgproxy.protocol import plain, render
 
     SCANNER = "python"
     read_request_head = plain.read_request_head
     read_response_head = plain.read_response_head
+    request_head = render.request_head

@@ -52,6 +52,19 @@ def date_line(second: int) -> bytes:
     return b"Date: %b\r\n" % formatdate(second, usegmt=True).encode("ascii")
 
 
+def request_head(lines: bytes, fields: bytes, number: int, milliseconds: float) -> bytes:
+    """A plain request's head as it goes on: what came, and behind it what is ours.
+
+    Args:
+        lines: request line and fields, each with its CRLF.
+        fields: of ours, up to the place in the last of them where the request's number follows.
+        number: of the request, 0 to 2**64 - 1.
+        milliseconds: Unix time of the request's start, 0 to 2**63 - 1.
+    """
+    tail = b"%x\r\nX-Request-Start: t=%d\r\n\r\n" % (number, milliseconds)
+    return b"".join((lines, fields, tail))
+
+
 def chunk_head(size: int) -> bytes:
     """The line before a chunk's payload; behind it comes a CRLF (RFC 9112 section 7.1).
 

@@ -128,7 +128,7 @@ class LateOutcomes(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.loop.close()
-        self.worker.ledger.close()
+        os.close(self.worker.ledger.fd)  # the worker holds its mapping to its end
         self.ledger.close()
 
 

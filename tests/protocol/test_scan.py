@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgproxy.errors import BadRequest, BadResponse
-from bgproxy.protocol import plain, request, response
+from bgproxy.protocol import plain, render, request, response
 from bgproxy.protocol.values import REQUEST_LIMITS, RESPONSE_LIMITS, HeadLimits
 from tests.fuzz import heads
 from tests.protocol.corpus import BROWSER, ODD_REQUESTS, ODD_RESPONSES, REQUESTS, RESPONSES
@@ -239,6 +239,23 @@ def test_mutated_answers_read_alike(data: bytes, changes) -> None:
         place = int(share * len(data))
         data = data[:place] + put + data[place + removed :]
     check_response(data)
+
+
+@given(
+    st.binary(),
+    st.binary(),
+    st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([16**n for n in range(16)])),
+    st.one_of(st.floats(0, 2**62), st.sampled_from([float(10**n) for n in range(18)])),
+)
+def test_heads_are_put_together_alike(
+    lines: bytes, fields: bytes, number: int, milliseconds: float
+) -> None:
+    """Where the scanner was built it writes what goes on, and the same as is written without."""
+    written = render.request_head(lines, fields, number, milliseconds)
+    assert written.startswith(lines + fields + b"%x\r\n" % number)
+    assert written.endswith(b"\r\nX-Request-Start: t=%d\r\n\r\n" % milliseconds)
+    if heads._scan is not None:
+        assert heads._scan.request_head(lines, fields, number, milliseconds) == written
 
 
 def test_scanner_takes_any_bytes() -> None:
