@@ -99,15 +99,11 @@ def replay(kind: type[Downstream] = Downstream) -> Iterator[Any]:
     upstream = Upstream(worker, state)
     upstream.connection_made(cast("asyncio.Transport", _Sink()))
     upstream.rest()
-    scratch = worker.scratch
 
     def carry(count: int) -> None:
-        request_bytes, answer_bytes = len(REQUEST), len(ANSWER)
         for _ in range(count):
-            scratch[:request_bytes] = REQUEST
-            client.buffer_updated(request_bytes)
-            scratch[:answer_bytes] = ANSWER
-            upstream.buffer_updated(answer_bytes)
+            client.data_received(REQUEST)
+            upstream.data_received(ANSWER)
 
     try:
         yield carry

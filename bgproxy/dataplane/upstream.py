@@ -334,20 +334,37 @@ class Upstream:
     def _begin_open_body(self, exchange: Downstream, head: ResponseHead, data: bytes) -> None:
         """Begin a body whose end is not known beforehand."""
         self._length = self._left = 0
-        exchange.begin_answer(head, data[: head.end], head.end)
-        rest = data[head.end :]
-        exchange.deadline = self.worker.now + exchange.route.response_timeout
         if head.length == CHUNKED:
             self.is_reusable &= head.keep_alive
             self.phase = BODY_CHUNKED
             self._reader = ChunkedReader(BadResponse, keep_framing=exchange.head.minor == 1)
-            if rest:
-                self._relay_chunks(exchange, rest)
+            self._begin_chunks(exchange, head, data)
+            return
+        exchange.begin_answer(head, data[: head.end], head.end)
+        exchange.deadline = self.worker.now + exchange.route.response_timeout
+        self.is_reusable = False
+        self.phase = BODY_UNTIL_CLOSE
+        rest = data[head.end :]
+        if rest:
+            self._relay_until_close(exchange, rest)
+
+    def _begin_chunks(self, exchange: Downstream, head: ResponseHead, data: bytes) -> None:
+        """Begin a body in chunks: those that are here are checked before the head goes on.
+
+        Mostly they pass as they came, and all of it is one write.
+        """
+        reader = self._reader
+        assert reader is not None
+        rest = data[head.end :]
+        if not self._read_chunks(exchange, rest):
+            return
+        out = reader.out
+        if len(out) == 1 and len(out[0]) == len(rest):
+            exchange.begin_answer(head, data, head.end)
         else:
-            self.is_reusable = False
-            self.phase = BODY_UNTIL_CLOSE
-            if rest:
-                self._relay_until_close(exchange, rest)
+            exchange.begin_answer(head, data[: head.end], head.end)
+            pieces.write_all(exchange.transport, out)
+        self._go_on_with_chunks(exchange)
 
     def _read_interim(self, exchange: Downstream, head: ResponseHead, data: bytes) -> None:
         """Pass a 1xx on and look for the next head; 101 changes the protocol, where asked."""
@@ -387,20 +404,33 @@ class Upstream:
         """Body in chunks; checked, and passed on as chunks or plain."""
         reader = self._reader
         assert reader is not None
+        if self._read_chunks(exchange, data):
+            pieces.write_all(exchange.transport, reader.out)
+            self._go_on_with_chunks(exchange)
+
+    def _read_chunks(self, exchange: Downstream, data: bytes) -> bool:
+        """Check chunks; False if the exchange has failed for them."""
+        reader = self._reader
+        assert reader is not None
         try:
             consumed = reader.feed(data)
         except BadResponse as error:
             failing.fail(exchange, Reason.BAD_RESPONSE, error.detail)
-            return
+            return False
         self._left = -reader.payload_bytes
-        pieces.write_all(exchange.transport, reader.out)
-        if not reader.is_done:
-            exchange.deadline = self.worker.now + exchange.route.response_timeout
-            return
-        self._reader = None
         if consumed < len(data):
             self.is_reusable = False
-        exchange.answer_over()
+        return True
+
+    def _go_on_with_chunks(self, exchange: Downstream) -> None:
+        """The last chunks have been written; their end is the answer's."""
+        reader = self._reader
+        assert reader is not None
+        if reader.is_done:
+            self._reader = None
+            exchange.answer_over()
+        else:
+            exchange.deadline = self.worker.now + exchange.route.response_timeout
 
     def _relay_until_close(self, exchange: Downstream, data: bytes) -> None:
         """Body that the backend's close ends: chunks for an HTTP/1.1 client, plain for 1.0."""

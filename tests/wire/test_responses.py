@@ -184,12 +184,15 @@ CUT: list[tuple[str, str, bytes, bytes]] = [
     ("9112 8", "end inside a chunk", _CHUNKED + b"9\r\nshort", _CHUNKED + b"9\r\nshort"),
     ("9112 8", "end between chunks", _CHUNKED + b"5\r\nhello\r\n", _CHUNKED + b"5\r\nhello\r\n"),
     ("9112 8", "end inside the trailers", _CHUNKED + b"0\r\nA: 1\r\n", _CHUNKED),
-    ("9112 7.1", "size is no number", _CHUNKED + b"5\r\nhello\r\nxyz\r\n", _CHUNKED),
-    ("9112 7.1", "size beyond 64 bits", _CHUNKED + b"ffffffffffffffffff\r\n", _CHUNKED),
-    ("9112 7.1", "bare LF behind a size", _CHUNKED + b"5\nhello\r\n0\r\n\r\n", _CHUNKED),
-    ("9112 7.1", "chunk longer than its size", _CHUNKED + b"4\r\nhello\r\n0\r\n\r\n", _CHUNKED),
-    ("9112 7.1.2", "broken trailer", _CHUNKED + b"5\r\nhello\r\n0\r\nA : 1\r\n\r\n", _CHUNKED),
 ]  # fmt: skip
+
+BROKEN: list[tuple[str, str, bytes]] = [
+    ("9112 7.1", "size is no number", b"xyz\r\n"),
+    ("9112 7.1", "size beyond 64 bits", b"ffffffffffffffffff\r\n"),
+    ("9112 7.1", "bare LF behind a size", b"5\nhello\r\n0\r\n\r\n"),
+    ("9112 7.1", "chunk longer than its size", b"4\r\nhello\r\n0\r\n\r\n"),
+    ("9112 7.1.2", "broken trailer", b"0\r\nA : 1\r\n\r\n"),
+]
 
 
 @pytest.mark.parametrize(
@@ -217,6 +220,36 @@ async def test_never_ends_cleanly(wire: Wire, answer: bytes, beginning: bytes) -
     else:
         await read_to_end(reader)
     writer.close()
+
+
+@pytest.mark.parametrize(
+    "chunks", [pytest.param(c, id=f"{section} {name}") for section, name, c in BROKEN]
+)
+async def test_broken_chunks_end_the_answer(wire: Wire, chunks: bytes) -> None:
+    """With 502 where nothing has gone on yet, else by a cut."""
+    goes_on = asyncio.Event()
+
+    async def break_it(reader, writer):
+        if goes_on.is_set():
+            writer.write(_CHUNKED + b"5\r\nhello\r\n" + chunks)
+        else:
+            writer.write(_CHUNKED + b"5\r\nhello\r\n")
+            await goes_on.wait()
+            writer.write(chunks)
+        await writer.drain()
+
+    wire.answer = break_it
+    reader, writer = await wire.pair()
+    writer.write(_GET)
+    assert (await read_head(reader)).startswith(b"HTTP/1.1 200 ")
+    assert await reader.readexactly(10) == b"5\r\nhello\r\n"
+    goes_on.set()
+    assert await read_to_end(reader) == b""
+    writer.close()
+    before = wire.proxy.totals().reasons.get(Reason.BAD_RESPONSE, 0)
+    seen = await wire.send_open(_GET)
+    assert seen.startswith(b"HTTP/1.1 502 Bad Gateway\r\n"), seen
+    assert wire.proxy.totals().reasons[Reason.BAD_RESPONSE] == before + 1
 
 
 @pytest.mark.parametrize(
