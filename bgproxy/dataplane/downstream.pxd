@@ -23,7 +23,7 @@ cdef class Downstream(Exchange):
     )
     cpdef _read(self, bytes data)
 
-    @cython.locals(worker=Shared, head=RequestHead, milliseconds=cython.double)
+    @cython.locals(worker=Shared, head=RequestHead, milliseconds=cython.double, patience=cython.double)
     cpdef send(self, Upstream upstream)
 
     cpdef begin_answer(self, ResponseHead head, data, Py_ssize_t end)
