@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=True, wraparound=False
 """The compiled scanner: answers for plain heads and hands every other to the reference readers.
 
-Beside it stands `request_head`, which writes what goes on of a plain head.
+Beside it stand `request_head` and `small_answer`, which write what goes on.
 
 A head is plain if it is complete, within its limits, and made of lines that need no more than to
 be kept or dropped. Nothing is refused here: what is not plain, or in any doubt, is read again by
@@ -55,6 +55,7 @@ cdef bytes LINE_END = b" HTTP/1.1\r\n"
 cdef bytes LINE_START = b"HTTP/1.1 "
 cdef bytes NUMBER_END = b"\r\nX-Request-Start: t="
 cdef bytes HEAD_END = b"\r\n\r\n"
+cdef bytes CRLF = b"\r\n"
 cdef bytes DIGITS = b"0123456789abcdef"
 
 
@@ -586,3 +587,21 @@ def request_head(
     place = put(place, time_end - time_size, time_size)
     put(place, PyBytes_AS_STRING(HEAD_END), PyBytes_GET_SIZE(HEAD_END))
     return head
+
+
+def small_answer(bytes lines not None, bytes fields not None, bytes data not None, Py_ssize_t end):
+    """As `render.small_answer`."""
+    cdef Py_ssize_t body_size = PyBytes_GET_SIZE(data) - end
+    cdef bytes answer
+    cdef char *place
+    if not 0 <= end <= PyBytes_GET_SIZE(data):
+        raise IndexError("the head of an answer does not end in what came of it")
+    answer = PyBytes_FromStringAndSize(
+        NULL, PyBytes_GET_SIZE(lines) + PyBytes_GET_SIZE(fields) + PyBytes_GET_SIZE(CRLF) + body_size
+    )
+    place = PyBytes_AS_STRING(answer)
+    place = put(place, PyBytes_AS_STRING(lines), PyBytes_GET_SIZE(lines))
+    place = put(place, PyBytes_AS_STRING(fields), PyBytes_GET_SIZE(fields))
+    place = put(place, PyBytes_AS_STRING(CRLF), PyBytes_GET_SIZE(CRLF))
+    put(place, PyBytes_AS_STRING(data) + end, body_size)
+    return answer
