@@ -8,7 +8,7 @@ import struct
 from math import inf
 from typing import TYPE_CHECKING, cast
 
-from bgproxy.protocol.render import date_line, error_answer
+from bgproxy.protocol.render import error_answer
 
 if TYPE_CHECKING:
     from bgproxy.dataplane.upstream import Upstream
@@ -130,7 +130,7 @@ class ClientConnection:
     @property
     def date_line(self) -> bytes:
         """The Date field of an answer that is made here, or came without one."""
-        return date_line(int(self.worker.now + self.worker.epoch_offset))
+        return self.worker.date_line
 
     # -- the end --------------------------------------------------------------------------------
 

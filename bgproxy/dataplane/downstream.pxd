@@ -23,10 +23,14 @@ cdef class Downstream(Exchange):
     )
     cpdef _read(self, bytes data)
 
-    @cython.locals(worker=Shared, head=RequestHead, milliseconds=cython.double)
+    @cython.locals(worker=Shared, head=RequestHead, milliseconds=cython.double, patience=cython.double)
     cpdef send(self, Upstream upstream)
 
+    @cython.locals(lines=bytes, date=bytes, size=cython.Py_ssize_t)
     cpdef begin_answer(self, ResponseHead head, data, Py_ssize_t end)
+
+    @cython.locals(lines=bytes)
+    cpdef bytes _answer_lines(self, ResponseHead head)
 
     @cython.locals(upstream=Upstream, status=cython.int, now=cython.double)
     cpdef answer_over(self)

@@ -24,6 +24,7 @@ from bgproxy.dataplane.connection import (
     WAITING,
 )
 from bgproxy.dataplane.exchange import HALF_CLOSED_SECONDS, IDEMPOTENT, Exchange
+from bgproxy.dataplane.pieces import LARGE_BYTES
 from bgproxy.dataplane.preview import admit
 from bgproxy.domain.outcome import Reason, reason_of_status
 from bgproxy.errors import BadRequest
@@ -34,7 +35,7 @@ from bgproxy.protocol.forwarding import (
     kept_request_id,
     without,
 )
-from bgproxy.protocol.head import UNTIL_CLOSE, read_request_head, request_head
+from bgproxy.protocol.head import UNTIL_CLOSE, read_request_head, request_head, small_answer
 from bgproxy.protocol.last_hop import is_last_hop
 from bgproxy.protocol.request import asks_for_head
 from bgproxy.protocol.values import RequestHead, ResponseHead
@@ -369,11 +370,17 @@ class Downstream(Exchange):
         self.status = head.status
         if self.body_left or self.worker.is_stopping:
             self.is_kept_alive = False
-        if head.as_is and self.is_kept_alive and self.takes_answer_as_is:
-            self.transport.write(data)
-            return
+        size = len(data)
+        if self.is_kept_alive and self.takes_answer_as_is:
+            if head.as_is:
+                self.transport.write(data)
+                return
+            if size < LARGE_BYTES and isinstance(data, bytes) and head.length != UNTIL_CLOSE:
+                date = b"" if head.has_date else self.worker.date_line
+                self.transport.write(small_answer(head.lines, date, data, end))
+                return
         lines = self._answer_lines(head)
-        if len(data) == end:
+        if size == end:
             self.transport.write(lines)
         else:
             self.transport.writelines((lines, memoryview(data)[end:]))
@@ -394,7 +401,7 @@ class Downstream(Exchange):
         elif self.is_kept_alive:
             lines += b"Connection: keep-alive\r\n"
         if not head.has_date:
-            lines += self.date_line
+            lines += self.worker.date_line
         if self.route.hsts and self.scheme == b"https" and not field_value(lines, _HSTS):
             lines += self.route.hsts
         return lines + b"\r\n"

@@ -43,5 +43,6 @@ cdef class Exchange(ClientConnection):
         environment=EnvironmentState,
         backend=BackendState,
         worker=Shared,
+        ended=cython.double,
     )
     cpdef record(self, int code, reason)

@@ -211,7 +211,8 @@ class Exchange(ClientConnection):
         route = self.route
         worker.add(environment.codes + code, 1)
         backend = self.backend
-        environment.durations.add(monotonic() - self.started)
+        ended = monotonic()
+        environment.durations.add(ended - self.started)
         if (
             reason is not None
             or worker.cell(route.word) >> 8 != self.generation

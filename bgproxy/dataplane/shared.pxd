@@ -3,7 +3,7 @@ cdef class Shared:
     cdef public double now, epoch_offset, head_timeout, idle_timeout
     cdef public bint is_stopping
     cdef public unsigned long long requests
-    cdef public bytes request_prefix
+    cdef public bytes date_line, request_prefix
 
     # For compiled callers alone: so a call is a call, and no look for what may stand in its place.
     cdef unsigned long long cell(self, Py_ssize_t index)

@@ -6,6 +6,7 @@ import time
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from bgproxy.protocol.render import date_line
 from bgproxy.protocol.values import REQUEST_LIMITS
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Shared:
 
     __slots__ = (
         "cells",
+        "date_line",
         "epoch_offset",
         "head_limits",
         "head_timeout",
@@ -44,14 +46,20 @@ class Shared:
         self.cells = cells
         self.scratch = memoryview(bytearray(SCRATCH_BYTES))
         self.log: Observer | None = None
-        self.now = monotonic()
-        self.epoch_offset = time.time() - self.now
+        self.read_clock()
         self.head_limits = REQUEST_LIMITS
         self.head_timeout = 10.0
         self.idle_timeout = 75.0
         self.is_stopping = False
         self.requests = 0
         self.request_prefix = prefix
+
+    def read_clock(self) -> None:
+        """Take over the time: `now`, and what it is on the calendar, stand still between calls."""
+        self.now = monotonic()
+        unix_time = time.time()
+        self.epoch_offset = unix_time - self.now
+        self.date_line = date_line(int(unix_time))
 
     def cell(self, index: int) -> int:
         """What a cell of the ledger holds: for every request, where `cells` is for the others."""

@@ -179,8 +179,8 @@ class Worker(SharedCells):
         """Every 50 ms, between two callbacks: publish, and end what took too long."""
         # First of all: whatever may go wrong for one client, time goes on for the others.
         self.loop.call_later(TICK_SECONDS, self.tick)
-        self.now = now = monotonic()
-        self.epoch_offset = time.time() - now
+        self.read_clock()
+        now = self.now
         self._samples = 0
         self._ticks += 1
         self._publish()

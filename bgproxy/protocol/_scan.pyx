@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=True, wraparound=False
 """The compiled scanner: answers for plain heads and hands every other to the reference readers.
 
-Beside it stands `request_head`, which writes what goes on of a plain head.
+Beside it stand `request_head` and `small_answer`, which write what goes on.
 
 A head is plain if it is complete, within its limits, and made of lines that need no more than to
 be kept or dropped. Nothing is refused here: what is not plain, or in any doubt, is read again by
@@ -46,6 +46,7 @@ cdef enum:
     IN_NAME = 1
     IN_TARGET = 2
     IN_HOST = 4
+    STARTS_WORD = 8  # a name that is not PLAIN begins with it
 
 cdef unsigned char[256] ALLOWED
 cdef bytes GET = b"GET"
@@ -54,6 +55,7 @@ cdef bytes LINE_END = b" HTTP/1.1\r\n"
 cdef bytes LINE_START = b"HTTP/1.1 "
 cdef bytes NUMBER_END = b"\r\nX-Request-Start: t="
 cdef bytes HEAD_END = b"\r\n\r\n"
+cdef bytes CRLF = b"\r\n"
 cdef bytes DIGITS = b"0123456789abcdef"
 
 
@@ -90,6 +92,7 @@ cdef void fill_allowed() noexcept:
             (IN_NAME if is_plain or byte == c"-" else 0)
             | (IN_TARGET if 32 < byte < 127 and byte != c"#" else 0)
             | (IN_HOST if is_plain or byte in (c"-", c".", c"_") else 0)
+            | (STARTS_WORD if chr(byte | 32) in "cdefhkmptux" else 0)
         )
 
 
@@ -244,6 +247,8 @@ cdef bint read_section(
         section.fields += 1
         name = base + line.start
         size = line.name_end - line.start
+        if not ALLOWED[name[0]] & STARTS_WORD:
+            continue
         kind = request_kind_of(name, size) if is_request else kind_of(name, size)
         if kind != PLAIN:
             read_value(base, &line)
@@ -424,23 +429,24 @@ cdef object scan_request(bytes data, tuple limits):
     # Where a head must have ended; one byte less than there is, as behind a CR an LF is looked for.
     cdef Py_ssize_t stop = min(PyBytes_GET_SIZE(data), <Py_ssize_t> limits[1]) - 1
     cdef const unsigned char *base = <const unsigned char *> PyBytes_AS_STRING(data)
-    cdef Py_ssize_t place = 0
-    cdef Py_ssize_t method_end, target_end
+    cdef const unsigned char *walk = base
+    cdef Py_ssize_t place, method_end, target_end
     cdef Section section
     cdef dict extras
     cdef RequestHead head
-    while place < stop and c"A" <= base[place] <= c"Z":
-        place += 1
-    method_end = place
+    # Behind all bytes there is a NUL, which is part of nothing: walks end there at the latest.
+    while c"A" <= walk[0] <= c"Z":
+        walk += 1
+    place = method_end = walk - base
     # CONNECT and TRACE have rules of their own.
     if not 0 < place < stop - 1 or base[0] == c"C" or base[0] == c"T":
         return None
     if base[place] != c" " or base[place + 1] != c"/":
         return None
-    place += 1
-    while place < stop and ALLOWED[base[place]] & IN_TARGET:
-        place += 1
-    target_end = place
+    walk += 1
+    while ALLOWED[walk[0]] & IN_TARGET:
+        walk += 1
+    place = target_end = walk - base
     if stop - place < 11 or place + 9 > <Py_ssize_t> limits[0]:
         return None
     if memcmp(base + place, PyBytes_AS_STRING(LINE_END), 11) != 0:
@@ -541,7 +547,7 @@ cdef enum:
     MOST_DIGITS = 20  # of 2**64 - 1 in decimal
 
 
-cdef Py_ssize_t write_digits(unsigned long long value, unsigned int base, char *end) noexcept:
+cdef inline Py_ssize_t write_digits(unsigned long long value, unsigned int base, char *end) noexcept:
     """Write a number so that it ends there, and say how many digits that took."""
     cdef Py_ssize_t count = 0
     while True:
@@ -581,3 +587,21 @@ def request_head(
     place = put(place, time_end - time_size, time_size)
     put(place, PyBytes_AS_STRING(HEAD_END), PyBytes_GET_SIZE(HEAD_END))
     return head
+
+
+def small_answer(bytes lines not None, bytes fields not None, bytes data not None, Py_ssize_t end):
+    """As `render.small_answer`."""
+    cdef Py_ssize_t body_size = PyBytes_GET_SIZE(data) - end
+    cdef bytes answer
+    cdef char *place
+    if not 0 <= end <= PyBytes_GET_SIZE(data):
+        raise IndexError("the head of an answer does not end in what came of it")
+    answer = PyBytes_FromStringAndSize(
+        NULL, PyBytes_GET_SIZE(lines) + PyBytes_GET_SIZE(fields) + PyBytes_GET_SIZE(CRLF) + body_size
+    )
+    place = PyBytes_AS_STRING(answer)
+    place = put(place, PyBytes_AS_STRING(lines), PyBytes_GET_SIZE(lines))
+    place = put(place, PyBytes_AS_STRING(fields), PyBytes_GET_SIZE(fields))
+    place = put(place, PyBytes_AS_STRING(CRLF), PyBytes_GET_SIZE(CRLF))
+    put(place, PyBytes_AS_STRING(data) + end, body_size)
+    return answer

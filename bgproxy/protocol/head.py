@@ -30,6 +30,7 @@ __all__ = [
     "read_request_head",
     "read_response_head",
     "request_head",
+    "small_answer",
 ]
 
 if compiled.IS_USED:
@@ -39,6 +40,7 @@ if compiled.IS_USED:
     read_request_head = _scan.read_request_head
     read_response_head = _scan.read_response_head
     request_head = _scan.request_head
+    small_answer = _scan.small_answer
 else:
     # Not before it is known to be needed: its patterns take 15 ms to compile.
     from bgproxy.protocol import plain, render
@@ -47,3 +49,4 @@ else:
     read_request_head = plain.read_request_head
     read_response_head = plain.read_response_head
     request_head = render.request_head
+    small_answer = render.small_answer

@@ -65,6 +65,18 @@ def request_head(lines: bytes, fields: bytes, number: int, milliseconds: float) 
     return b"".join((lines, fields, tail))
 
 
+def small_answer(lines: bytes, fields: bytes, data: bytes, end: int) -> bytes:
+    """An answer as it goes on, in one piece: worth its copy where there is not much of a body.
+
+    Args:
+        lines: status line and fields, each with its CRLF.
+        fields: of ours, likewise.
+        data: what came of the answer.
+        end: where its body begins in that, 0 to its length.
+    """
+    return b"".join((lines, fields, b"\r\n", data[end:]))
+
+
 def chunk_head(size: int) -> bytes:
     """The line before a chunk's payload; behind it comes a CRLF (RFC 9112 section 7.1).
 

@@ -258,6 +258,20 @@ def test_heads_are_put_together_alike(
         assert heads._scan.request_head(lines, fields, number, milliseconds) == written
 
 
+@given(st.binary(), st.binary(), st.binary(), st.data())
+def test_small_answers_are_put_together_alike(
+    lines: bytes, fields: bytes, data: bytes, draw: st.DataObject
+) -> None:
+    """The same for what goes back."""
+    end = draw.draw(st.integers(0, len(data)))
+    written = render.small_answer(lines, fields, data, end)
+    assert written == lines + fields + b"\r\n" + data[end:]
+    if heads._scan is not None:
+        assert heads._scan.small_answer(lines, fields, data, end) == written
+        with pytest.raises(IndexError):
+            heads._scan.small_answer(lines, fields, data, len(data) + 1)
+
+
 def test_scanner_takes_any_bytes() -> None:
     """Noise, empty input and every beginning of a head: an answer, a fault or None, no crash."""
     noise = random.Random(1)
