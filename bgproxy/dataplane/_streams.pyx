@@ -183,7 +183,7 @@ cdef class Poller:
                 watched = self._by_fd[events[number].data.fd]
                 if watched is not None:
                     watched.happened(events[number].events)
-            if count < MOST_EVENTS // 8:
+            if not count:
                 break
 
     cdef int add(self, Watched watched) except -1:
