@@ -234,7 +234,8 @@ class Upstream:
             self.is_reused = True
             self._interim = 0
             self.idle_since = self.worker.now
-            self.go_on_reading()
+            if self._stopped:
+                self.go_on_reading()
             backend.idle.append(self)
         else:
             self.close()
