@@ -171,9 +171,11 @@ class Proxy:
     async def change(self, **changes: Any) -> None:
         """Publish a table whose only service is changed."""
         service = dataclasses.replace(self.table.services[0], **changes)
-        self.table = dataclasses.replace(
-            self.table, number=next(self._numbers), services=(service,)
-        )
+        await self.use(dataclasses.replace(self.table, services=(service,)))
+
+    async def use(self, table: RoutingTable) -> None:
+        """Publish a table under a number of its own: one that is not new is not waited for."""
+        self.table = dataclasses.replace(table, number=next(self._numbers))
         await self.fleet.publish(self.table)
 
     def totals(self, color: Color = Color.BLUE) -> SeriesTotals:

@@ -124,7 +124,7 @@ async def test_failures_name_their_reason(tmp_path: Path) -> None:
         await proxy.talk(GET)
         await proxy.switch(Color.GREEN)
         await proxy.talk(GET)
-        await proxy.fleet.publish(logged(table_of([], [bad.port]), path))
+        await proxy.use(logged(table_of([], [bad.port]), path))
         await proxy.talk(GET)
         entries = await lines_of(path, 3)
     assert [(e["status"], e["outcome"], e["bytes_out"], e.get("detail")) for e in entries] == [
@@ -232,13 +232,13 @@ async def test_the_log_follows_the_table(tmp_path: Path) -> None:
     table = table_of([backend.port], [])
     async with running(table) as proxy:
         await proxy.talk(GET)
-        await proxy.fleet.publish(logged(table, path))
+        await proxy.use(logged(table, path))
         await proxy.talk(GET)
         await lines_of(path, 1)
-        await proxy.fleet.publish(logged(table, path, format=LogFormat.COMBINED))
+        await proxy.use(logged(table, path, format=LogFormat.COMBINED))
         await proxy.talk(GET)
         await until(lambda: path.read_text().count("\n") == 2)
-        await proxy.fleet.publish(table)
+        await proxy.use(table)
         await proxy.talk(GET)
     text = path.read_text()
     assert text.count("\n") == 2
