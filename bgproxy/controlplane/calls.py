@@ -127,7 +127,7 @@ async def _run_command(call: CommandCall, document: Mapping[str, Any]) -> dict[s
     status = 0
     try:
         async with asyncio.timeout(call.timeout):
-            await _talk(process, json.dumps(document).encode(), output)
+            await talk(process, json.dumps(document).encode(), output)
             status = await process.wait()
     except TimeoutError:
         failures.append(f"it took longer than {call.timeout:g} s")
@@ -142,13 +142,16 @@ async def _run_command(call: CommandCall, document: Mapping[str, Any]) -> dict[s
     return report | {"output": output.decode("utf-8", "replace")}
 
 
-async def _talk(process: asyncio.subprocess.Process, said: bytes, output: bytearray) -> None:
+async def talk(process: asyncio.subprocess.Process, said: bytes, output: bytearray) -> None:
     """Hand a command its input and keep the end of what it prints."""
     assert process.stdin is not None
     assert process.stdout is not None
-    with contextlib.suppress(ConnectionError):  # it need not read what it is told
-        process.stdin.write(said)
-        await process.stdin.drain()
+    # It need not read what it is told, and may be gone already, of which uvloop's pipe makes an
+    # error that is none of the network's.
+    if not process.stdin.is_closing():
+        with contextlib.suppress(ConnectionError):
+            process.stdin.write(said)
+            await process.stdin.drain()
     process.stdin.close()
     while piece := await process.stdout.read(_MOST_OUTPUT):
         output += piece

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from bgproxy.controlplane import calls as module
-from bgproxy.controlplane.calls import Caller
+from bgproxy.controlplane.calls import Caller, talk
 from bgproxy.domain.hooks import Call, CommandCall, Hooks, WebhookCall, sign
 from bgproxy.domain.model import Color, VerifyPolicy, WarmUp
 from bgproxy.errors import Refused
@@ -177,6 +177,25 @@ async def test_all_calls_are_made(caller: Caller) -> None:
     """One that fails does not spare the others."""
     reports = await caller.run([python("raise SystemExit(1)"), python("pass")], DOCUMENT, "key")
     assert [report["passed"] for report in reports] == [False, True]
+
+
+async def test_a_command_may_be_over_before_it_is_told_anything() -> None:
+    """It is judged by its exit status, as any other."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "print('done')",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert await process.wait() == 0
+    assert process.stdin is not None
+    async with asyncio.timeout(10):
+        while not process.stdin.is_closing():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.001)
+    output = bytearray()
+    await talk(process, b"{}", output)
+    assert output == b"done\n"
 
 
 async def switch(plane: ControlPlane, **more: Any) -> dict[str, Any]:
