@@ -187,6 +187,8 @@ cdef class Poller:
                 break
 
     cdef int add(self, Watched watched) except -1:
+        if watched.fd < 0:
+            raise ValueError("a socket without a descriptor cannot be watched")
         while len(self._by_fd) <= watched.fd:
             self._by_fd.append(None)
         self._by_fd[watched.fd] = watched
@@ -219,9 +221,9 @@ cdef class Watched:
             operation = EPOLL_CTL_ADD
         event.events = interest
         event.data.fd = self.fd
-        self._interest = interest
         if epoll_ctl(self._poller._epoll, operation, self.fd, &event) and operation != EPOLL_CTL_DEL:
             raise error_of(errno)
+        self._interest = interest
         return 0
 
     cdef int happened(self, uint32_t events) except -1:
@@ -242,7 +244,7 @@ cdef class Listener(Watched):
     """Accepts connections of a listening socket.
 
     Args:
-        sock: listens already; it stays the caller's, to be closed after this is.
+        sock: listens already; closed with this.
         accept: makes the protocol of each connection.
     """
 
@@ -465,7 +467,7 @@ cdef class Stream(Watched):
                 return 0
             self._unsent_bytes -= count
             if count < len(piece):
-                self._unsent[0] = piece[count:]
+                self._unsent[0] = memoryview(piece)[count:]
                 break
             del self._unsent[0]
         self._look()

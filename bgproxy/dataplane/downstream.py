@@ -19,6 +19,7 @@ from bgproxy.dataplane.connection import (
     EXCHANGE,
     IDLE,
     LINGER,
+    LINGER_SECONDS,
     STOP_PENDING,
     TUNNEL,
     WAITING,
@@ -178,6 +179,8 @@ class Downstream(Exchange):
             failing.refuse(self, 408, "request_timeout", detail, is_head=is_head)
         else:
             self.phase = CLOSED
+            # Of the last answer something may be unsent still, to a client that takes nothing.
+            self.deadline = self.worker.now + LINGER_SECONDS
             self.transport.close()
 
     def resume_writing(self) -> None:

@@ -83,6 +83,8 @@ class OwnSockets(LoopSockets):
         handover = _Handover()
         try:
             await super().connect(address, handover)
+            if handover.error is not None:
+                raise handover.error
             fd, handover.fd = handover.fd, -1
         finally:
             handover.close()
@@ -94,14 +96,23 @@ class OwnSockets(LoopSockets):
 
 
 class _Handover(asyncio.Protocol):
-    """Takes a connected socket away from the loop's transport before a byte of it is read."""
+    """Takes a connected socket away from the loop's transport before a byte of it is read.
+
+    Attributes:
+        fd: of the socket; -1 while there is none.
+        error: why there is none, though it was connected.
+    """
 
     def __init__(self) -> None:
         self.fd = -1
+        self.error: OSError | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep another descriptor of the socket; the transport may close its own."""
-        self.fd = os.dup(transport.get_extra_info("socket").fileno())
+        try:
+            self.fd = os.dup(transport.get_extra_info("socket").fileno())
+        except OSError as error:  # the loop would take what is raised here for a connection made
+            self.error = error
         cast("asyncio.Transport", transport).abort()
 
     def close(self) -> None:

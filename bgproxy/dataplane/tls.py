@@ -3,7 +3,7 @@
 The loop's own TLS would do, but for three things: it drops decrypted bytes when the peer closes
 while reading is paused (the end of an answer, for a slow client), it has no half-close, and it
 takes a buffer of 256 KiB for every connection. Here bytes are decrypted into the worker's one
-buffer, what is paused stays encrypted in memory BIOs (64 KiB at most) and in the kernel, and
+buffer, what is paused stays encrypted in memory BIOs (one read at most) and in the kernel, and
 close_notify is to a connection what FIN is without TLS (RFC 8446 section 6.1).
 """
 
@@ -101,7 +101,9 @@ class TlsConnection(asyncio.Transport, asyncio.BufferedProtocol):
         self.data_received(self._shared.scratch[:nbytes])
 
     def data_received(self, data: bytes | memoryview) -> None:
-        """Encrypted bytes have come."""
+        """Encrypted bytes have come; behind the peer's close_notify they are nobody's."""
+        if self._has_peer_ended:
+            return
         self._incoming.write(data)
         if self._is_ready:
             self._deliver()
@@ -251,11 +253,18 @@ class TlsConnection(asyncio.Transport, asyncio.BufferedProtocol):
             self._raw.pause_reading()
 
     def resume_reading(self) -> None:
-        """Go on; what is here already comes on the loop's next turn, before the socket's."""
+        """Go on; what is here already comes on the loop's next turn, before the socket's.
+
+        The socket stays paused until then: its end would close the connection over what is here.
+        """
         if self._is_paused and not self._raw.is_closing():
             self._is_paused = False
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._deliver()
+        if not self._is_paused and not self._raw.is_closing():
             self._raw.resume_reading()
-            self._loop.call_soon(self._deliver)
 
     def can_write_eof(self) -> bool:
         """As without TLS."""

@@ -135,7 +135,9 @@ class Upstream:
         in the kernel; a second descriptor keeps it within reach.
         """
         if self._spare < 0 and self.backend.scheme != "https":
-            self._spare = os.dup(self.transport.get_extra_info("socket").fileno())
+            # Out of descriptors, such an answer is lost, and the upload goes on.
+            with contextlib.suppress(OSError):
+                self._spare = os.dup(self.transport.get_extra_info("socket").fileno())
 
     def _read_what_was_said(self) -> None:
         """Take in what a backend that has reset had answered before."""

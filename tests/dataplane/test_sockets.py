@@ -506,12 +506,14 @@ async def test_second_descriptor_of_a_socket_wakes_nobody(stage: Stage) -> None:
 
 
 @contextlib.contextmanager
-def few_descriptors() -> Iterator[None]:
-    """As many as there are, and one more."""
+def few_descriptors(free: int = 0) -> Iterator[None]:
+    """No more than there are, and so many that are free."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(descriptors())
     spare = [os.open("/dev/null", os.O_RDONLY) for _ in range(highest)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(spare) + 1, hard))
+    for _ in range(free):
+        os.close(spare.pop())
     try:
         yield
     finally:
@@ -537,6 +539,23 @@ async def test_accepting_goes_on_when_descriptors_come_free() -> None:
         assert [each["exception"].errno for each in told] == [errno.EMFILE]
     await stage.next()
     raw.close()
+    await stage.close()
+
+
+async def test_connect_without_a_descriptor_is_an_error_of_its_own() -> None:
+    """Nobody else's connection suffers from it."""
+    if "own" not in KINDS:
+        pytest.skip("the loop's way of it is the loop's")
+    stage = Stage("own")
+    other = socket.create_server(("127.0.0.1", 0))
+    recorder, raw = await stage.pair()
+    near = Recorder(stage.shared)
+    with few_descriptors(free=2), pytest.raises(OSError, match="Too many open files"):
+        await stage.sockets.connect(other.getsockname(), near)
+    assert near.events == []
+    await send(raw, b"still mine")
+    await recorder.until(lambda: recorder.data == b"still mine")
+    other.close()
     await stage.close()
 
 
