@@ -127,11 +127,6 @@ class ClientConnection:
         if len(self.pending) >= BUFFER_BYTES:
             self.stop_reading(STOP_PENDING)
 
-    @property
-    def date_line(self) -> bytes:
-        """The Date field of an answer that is made here, or came without one."""
-        return self.worker.date_line
-
     # -- the end --------------------------------------------------------------------------------
 
     def answer_error(

@@ -64,7 +64,7 @@ def answer_as_last(client: Exchange, sent: bytes) -> None:
         sent: the request's head as it came.
     """
     note_refused(client, 200, "last_hop")
-    client.transport.write(last_hop_answer(client.method, sent, client.date_line))
+    client.transport.write(last_hop_answer(client.method, sent, client.worker.date_line))
     client.end(is_sending=client.body_left != 0)
 
 

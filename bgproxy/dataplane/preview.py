@@ -155,7 +155,7 @@ def _go_on(client: Downstream, cookie: PreviewCookie, value: str, seconds: int, 
             'Cache-Control: no-store\r\nClear-Site-Data: "cache"\r\n'
             "Referrer-Policy: no-referrer\r\nContent-Length: 0\r\nConnection: close\r\n"
         ).encode("latin-1")
-        + client.date_line
+        + client.worker.date_line
         + hsts
         + b"\r\n"
     )

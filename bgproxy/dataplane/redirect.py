@@ -69,6 +69,6 @@ class RedirectingDownstream(Downstream):
         self.transport.write(
             b"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://%b%b\r\n"
             b"Content-Length: 0\r\n%bConnection: close\r\n\r\n"
-            % (name, target if target.startswith(b"/") else b"/", self.date_line)
+            % (name, target if target.startswith(b"/") else b"/", self.worker.date_line)
         )
         self.end(is_sending=self.body_left != 0)
